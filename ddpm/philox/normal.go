@@ -76,7 +76,7 @@ func log(x float32) float32 {
 		y = float32(y*m) + c
 	}
 	z := float32(m * m)
-	y = float32(y*m) * z
+	y = float32(float32(y*m) * z)
 	y += float32(e * -2.12194440e-4) // ln 2 in two parts: 0.693359375 is exact
 	y -= float32(0.5 * z)
 	return float32(m+y) + float32(e*0.693359375)
