@@ -55,10 +55,10 @@ func (t *Table) LaTeX() string {
 	return b.String()
 }
 
-// latexRow writes one row. A cell that opens with "[" would be read as the optional
-// argument of the preceding \\, hence the empty group.
+// latexRow writes one row. A cell that opens with "[" or "*" would be read as an argument
+// of the preceding \\, hence the empty group.
 func latexRow(b *strings.Builder, cells []string) {
-	if len(cells) > 0 && strings.HasPrefix(cells[0], "[") {
+	if len(cells) > 0 && cells[0] != "" && strings.ContainsAny(cells[0][:1], "[*") {
 		b.WriteString("{}")
 	}
 	b.WriteString(strings.Join(cells, " & "))
@@ -70,7 +70,7 @@ func latexRow(b *strings.Builder, cells []string) {
 var latexRunes = map[rune]string{
 	'\\': `\textbackslash{}`, '{': `\{`, '}': `\}`, '$': `\$`, '&': `\&`, '#': `\#`, '%': `\%`,
 	'_': `\_`, '^': `\textasciicircum{}`, '~': `\textasciitilde{}`, '<': `\textless{}`,
-	'>': `\textgreater{}`, '|': `\textbar{}`, '"': `\textquotedbl{}`,
+	'>': `\textgreater{}`, '|': `\textbar{}`, '"': "''",
 	'±': `$\pm$`, '×': `$\times$`, '·': `$\cdot$`, '−': `$-$`, '≤': `$\le$`, '≥': `$\ge$`,
 	'≈': `$\approx$`, '∞': `$\infty$`, '→': `$\to$`, '²': `$^2$`, '³': `$^3$`, '₀': `$_0$`,
 	'√': `$\surd$`, '‖': `$\Vert$`, '°': `$^\circ$`,
