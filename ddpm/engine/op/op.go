@@ -197,16 +197,9 @@ func (o *Op) SymDiff(in gorgonia.Nodes, y, g *Node) (gorgonia.Nodes, error) {
 	return nil, fmt.Errorf("op: %v has no derivative", o.Kind)
 }
 
-// diffExpansion differentiates the expansion of o. An input that is passed
-// twice is copied first: its two roles have separate gradients.
+// diffExpansion differentiates the expansion of o.
 func (o *Op) diffExpansion(in gorgonia.Nodes, g *Node) (gorgonia.Nodes, error) {
-	own := make([]*Node, len(in))
-	for i, x := range in {
-		own[i] = x
-		if slices.Contains(own[:i], x) {
-			own[i] = apply(Op{Kind: KindCopy, Out: x.Shape().Clone(), I: [4]int{copyNo: i}}, x)
-		}
-	}
+	own := distinct(in)
 	smooth := own[:rules[o.Kind].smooth]
 	grads, err := VJP(rules[o.Kind].expand(o, own), g, smooth)
 	if err != nil {
@@ -215,11 +208,23 @@ func (o *Op) diffExpansion(in gorgonia.Nodes, g *Node) (gorgonia.Nodes, error) {
 	return append(grads, make([]*Node, len(in)-len(grads))...), nil
 }
 
+// distinct copies an input that is passed twice: its two roles have separate
+// gradients.
+func distinct(in []*Node) []*Node {
+	own := slices.Clone(in)
+	for i, x := range in {
+		if slices.Contains(own[:i], x) {
+			own[i] = apply(Op{Kind: KindCopy, Out: x.Shape().Clone(), I: [4]int{copyNo: i}}, x)
+		}
+	}
+	return own
+}
+
 // Expand returns an equivalent of o, applied to in, in simpler operations; nil
 // for a primitive kind.
 func (o *Op) Expand(in ...*Node) *Node {
 	if f := rules[o.Kind].expand; f != nil {
-		return f(o, in)
+		return f(o, distinct(in))
 	}
 	return nil
 }

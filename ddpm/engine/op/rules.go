@@ -167,7 +167,8 @@ func derivativeOf(base Kind) func(*Op, []*Node) *Node {
 		args, g := in[:len(in)-1], in[len(in)-1]
 		b := *o
 		b.Kind, b.In = base, o.In[:len(args)]
-		grads, err := VJP(rules[base].expand(&b, args), g, args[:1])
+		// The walk must end at every argument: in a network one may depend on another.
+		grads, err := VJP(rules[base].expand(&b, args), g, args)
 		if err != nil {
 			panic(err) // the rules above are incomplete
 		}
