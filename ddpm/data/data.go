@@ -1,0 +1,82 @@
+// Package data opens the image sets that models are trained on and scored
+// against.
+//
+// "fashion-mnist" is built in: the 10,000 test images of Fashion-MNIST (Xiao,
+// Rasul, Vollgraf, 2017; MIT licence, see fashion/LICENSE). It is the default
+// training set of the diffusion models and the reference set of their scores.
+// "fashion-mnist-train", its other 60,000 images, is read from a folder; the
+// feature extractor of package fid was trained on those.
+package data
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Set is a fixed sequence of labelled images of one size. It is safe for
+// concurrent use.
+type Set interface {
+	// Name is the name that Open takes.
+	Name() string
+	// Len is the number of images.
+	Len() int
+	// Shape is the height, width and number of channels of every image.
+	Shape() (h, w, c int)
+	// SHA256 identifies the source bytes and all that was done to them up to
+	// Read, in hexadecimal: equal sums mean equal pixels.
+	SHA256() string
+	// Label is the class of image i, from 0; -1 if i is out of range.
+	Label(i int) int
+	// Read writes image i to dst, H×W×C numbers in [-1, 1] (x/127.5 - 1). It
+	// fails if i is out of range or dst has another length.
+	Read(i int, dst []float32) error
+}
+
+// Names lists the sets that Open knows.
+func Names() []string { return []string{fashionTest, fashionTrain} }
+
+// Open returns the set called name with images of size×size pixels.
+//
+// Fashion-MNIST comes in size 28, as published, and 14, where every pixel is
+// the mean of 2×2 published ones. The files of "fashion-mnist-train" are looked
+// for in the folders that Folders lists; use OpenFrom to name one. Files that
+// are not byte for byte the published ones are refused.
+func Open(name string, size int) (Set, error) { return OpenFrom(name, size, "") }
+
+// OpenFrom is Open with the files of the set in the folder dir and nowhere
+// else. An empty dir means the folders of Open; a set that is built in needs
+// none and ignores it.
+func OpenFrom(name string, size int, dir string) (Set, error) {
+	src, ok := sources[name]
+	if !ok {
+		return nil, fmt.Errorf("unknown data set %q; the sets are %s", name, strings.Join(Names(), ", "))
+	}
+	if !slices.Contains(src.sizes, size) {
+		return nil, fmt.Errorf("data set %s has no images of size %d; its sizes are %s", name, size, join(src.sizes))
+	}
+	s, err := src.open(size, dir)
+	if err != nil {
+		return nil, fmt.Errorf("data set %s: %w", name, err)
+	}
+	return s, nil
+}
+
+// ReadRange returns images first to first+n-1 of s, n×H×W×C numbers.
+func ReadRange(s Set, first, n int) ([]float32, error) {
+	if first < 0 || n < 0 || first+n > s.Len() {
+		return nil, fmt.Errorf("images %d to %d of data set %s, which has %d", first, first+n-1, s.Name(), s.Len())
+	}
+	h, w, c := s.Shape()
+	x := make([]float32, n*h*w*c)
+	for i := range n {
+		if err := s.Read(first+i, x[i*h*w*c:(i+1)*h*w*c]); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+func join(sizes []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(sizes), " ", ", "), "[]")
+}
