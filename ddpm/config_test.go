@@ -1,0 +1,146 @@
+package ddpm_test
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"ddpmlab/ddpm"
+)
+
+func TestPresetsAreValidAndIndependent(t *testing.T) {
+	for _, name := range ddpm.PresetNames() {
+		c, err := ddpm.Preset(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("Preset(%q): %v", name, err)
+		}
+		c.Model.Mult[0] = 99
+		if again, _ := ddpm.Preset(name); again.Model.Mult[0] == 99 {
+			t.Errorf("changing one %s changes the next", name)
+		}
+	}
+	if _, err := ddpm.Preset("cifar11"); err == nil || !strings.Contains(err.Error(), "tour, fashion") {
+		t.Errorf("Preset(\"cifar11\") = %v, want an error that lists the presets", err)
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*ddpm.Config)
+		want   string // part of the error: field, value, range
+	}{
+		{"no data", func(c *ddpm.Config) { c.Data = "" }, `data is ""; want`},
+		{"one diffusion step", func(c *ddpm.Config) { c.T = 1 }, "t is 1; want 2 or more"},
+		{"schedule", func(c *ddpm.Config) { c.Schedule = "cubic" }, `schedule is "cubic"; want "cosine"`},
+		{"loss", func(c *ddpm.Config) { c.Loss = "" }, `loss is ""; want "simple"`},
+		{"time sampler", func(c *ddpm.Config) { c.TimeSampler = "x" }, `time_sampler is "x"; want "uniform"`},
+		{"batch", func(c *ddpm.Config) { c.Batch = 0 }, "batch is 0; want 1 or more"},
+		{"iterations", func(c *ddpm.Config) { c.Iterations = 0 }, "iterations is 0; want 1 or more; the tour has 1500"},
+		{"negative rate", func(c *ddpm.Config) { c.LR = -1 }, "lr is -1; want"},
+		{"ema", func(c *ddpm.Config) { c.EMA = 1 }, "ema is 1; want a rate in [0, 1)"},
+		{"too many steps", func(c *ddpm.Config) { c.SamplingSteps = 1001 }, "sampling_steps is 1001; want 1 to t = 1000"},
+		{"variance", func(c *ddpm.Config) { c.SamplingVariance = "learned" }, `sampling_variance is "learned"`},
+		{"outputs", func(c *ddpm.Config) { c.Model.OutChannels = 2 }, "model.out_channels is 2; want in_channels = 1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := ddpm.Tour()
+			tt.change(&c)
+			if err := c.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Validate = %v, want %q in it", err, tt.want)
+			}
+		})
+	}
+	c := ddpm.Tour()
+	c.EvalSamples, c.SamplingSteps, c.SamplingVariance = 0, 0, ""
+	if err := c.Validate(); err != nil {
+		t.Errorf("Validate without evaluation = %v, want nil", err)
+	}
+}
+
+func TestConfigJSON(t *testing.T) {
+	c := ddpm.Fashion()
+	c.Seed = 1<<63 + 1
+	back, err := ddpm.ParseConfig([]byte(c.String()))
+	if err != nil || !reflect.DeepEqual(back, c) {
+		t.Errorf("ParseConfig(String()) = %v, %v, want %v", back, err, c)
+	}
+	tour, err := ddpm.ParseConfig([]byte(`{"preset": "tour", "iterations": 7, "model": {"channels": 32}}`))
+	want := ddpm.Tour()
+	want.Iterations, want.Model.Channels = 7, 32
+	if err != nil || !reflect.DeepEqual(tour, want) {
+		t.Errorf("ParseConfig of a preset and two fields = %v, %v, want %v", tour, err, want)
+	}
+	for _, tt := range []struct{ text, want string }{
+		{`{"iteration": 7}`, `there is no field "iteration"`},
+		{`{"iterations": "many"}`, `field "iterations" is a string; want int`},
+		{`{"iterations": 7} {}`, "want one|pass one JSON object"},
+		{`{`, "read config"},
+	} {
+		c := ddpm.Tour()
+		err := c.Merge([]byte(tt.text))
+		if err == nil || !slices.ContainsFunc(strings.Split(tt.want, "|"), func(w string) bool { return strings.Contains(err.Error(), w) }) {
+			t.Errorf("Merge(%s) = %v, want %q in it", tt.text, err, tt.want)
+		}
+		if !reflect.DeepEqual(c, ddpm.Tour()) {
+			t.Errorf("Merge(%s) changed the config before it failed", tt.text)
+		}
+	}
+}
+
+func TestEvalSteps(t *testing.T) {
+	tests := []struct {
+		iterations, first, every, samples int
+		want                              []int
+	}{
+		{1500, 10, 500, 100, []int{10, 500, 1000, 1500}},
+		{1500, 10, 0, 100, []int{10, 1500}},
+		{5, 10, 500, 100, []int{5}},
+		{500, 500, 500, 100, []int{500}},
+		{600, 0, 500, 100, []int{500, 600}},
+		{1500, 10, 500, 0, nil},
+	}
+	for _, tt := range tests {
+		c := ddpm.Config{Iterations: tt.iterations, EvalFirst: tt.first, EvalEvery: tt.every, EvalSamples: tt.samples}
+		if got := c.EvalSteps(); !slices.Equal(got, tt.want) {
+			t.Errorf("EvalSteps = %v, want %v (%+v)", got, tt.want, tt)
+		}
+	}
+}
+
+func TestKey(t *testing.T) {
+	c, v := ddpm.Tour(), ddpm.InputPerturbation(0.1)
+	key := ddpm.Key(c, v, "abc")
+	if len(key) != 64 {
+		t.Errorf("Key = %q, want 64 hex digits", key)
+	}
+	same := c
+	same.Preset = "mine"
+	if got := ddpm.Key(same, v, "abc"); got != key {
+		t.Error("another preset name changes the key; it decides no number")
+	}
+	spelled := v
+	spelled.GradPenaltyMode = ddpm.Ones // of no effect without a penalty
+	if got := ddpm.Key(c, spelled, "abc"); got != key {
+		t.Error("a mode that is not used changes the key")
+	}
+	seen := map[string]string{key: "base"}
+	for name, k := range map[string]string{
+		"seed":    func() string { c := c; c.Seed = 2; return ddpm.Key(c, v, "abc") }(),
+		"gamma":   ddpm.Key(c, ddpm.InputPerturbation(0.2), "abc"),
+		"data":    ddpm.Key(c, v, "abd"),
+		"model":   func() string { c := ddpm.Tour(); c.Model.Channels = 24; return ddpm.Key(c, v, "abc") }(),
+		"coupled": ddpm.Key(c, ddpm.Variant{WeightDecay: 0.03, WeightDecayMode: ddpm.Coupled}, "abc"),
+		"decoupl": ddpm.Key(c, ddpm.Variant{WeightDecay: 0.03}, "abc"),
+	} {
+		if seen[k] != "" {
+			t.Errorf("key of %s = key of %s", name, seen[k])
+		}
+		seen[k] = name
+	}
+}
