@@ -25,7 +25,7 @@ type golden struct {
 
 // tinyLosses is the tiny network with its two losses: the mean squared error of
 // the first three channels against cos(0.11·i), and the gradient penalty with a
-// vector of ones: the squared norm of the gradient of the output's sum with
+// vector of ones: the squared norm of the gradient of the sum of the same channels with
 // respect to the image, averaged over the images.
 type tinyLosses struct {
 	inputs       []*op.Node
@@ -44,7 +44,7 @@ func buildTiny(t testing.TB) tinyLosses {
 		t.Fatal(err)
 	}
 	d := op.Sub(op.Slice(net.Out, 0, 3), target)
-	gx, err := grad.Grad(op.Sum(net.Out, op.Scalar, 0), x)
+	gx, err := grad.Grad(op.Sum(op.Slice(net.Out, 0, 3), op.Scalar, 0), x)
 	if err != nil {
 		t.Fatal(err)
 	}
