@@ -1,0 +1,18 @@
+// Package fid scores generated images by the Fréchet distance between the
+// Gaussians fitted to their features and to those of real images (Heusel et
+// al., 2017):
+//
+//	d² = |μ₁-μ₂|² + tr(Σ₁ + Σ₂ - 2(Σ₁Σ₂)^(1/2))
+//
+// The number means nothing without its [Protocol]: the extractor of the
+// features, how many images, against which reference set, how they were
+// sampled. "FID" is the name for features of the Inception network of 2015 and
+// for no other. The extractor here, [FashionCNN], is a small classifier of
+// Fashion-MNIST, and the distance in its features is called "FD (fashion-cnn)".
+// It was trained by this project (TrainFashionCNN) on the 60,000 training images;
+// the reference set of the scores is the other 10,000, the test images, on
+// which the diffusion models train and which the classifier has not seen.
+//
+// A finite number of images has a distance above zero even if they are real:
+// [Floor] measures it, and a score is to be read beside it.
+package fid
