@@ -1,0 +1,172 @@
+package fid
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"ddpmlab/ddpm/data"
+	"ddpmlab/ddpm/engine"
+)
+
+// CNN is the classifier of Fashion-MNIST as an extractor. It is safe for
+// concurrent use; calls wait for each other.
+type CNN struct {
+	weights *Weights
+	sha     string
+
+	mu    sync.Mutex
+	dev   engine.Device
+	state engine.State
+	exec  engine.Exec
+	batch int
+}
+
+// cnnBatch is how many images go through the network at a time.
+const cnnBatch = 100
+
+// NewCNN puts the weights on a device, which the CNN closes when it is closed.
+func NewCNN(w *Weights, dev engine.Device) (*CNN, error) { return newCNN(w, dev, cnnBatch) }
+
+func newCNN(w *Weights, dev engine.Device, batch int) (*CNN, error) {
+	g := engine.NewGraph()
+	x := g.Input("images", batch, inputSize, inputSize, 1)
+	net := w.net.build(g, x)
+	p, err := engine.Compile(engine.Spec{Inputs: nodes(x), Params: net.params, Outputs: nodes(net.features, net.logits)})
+	if err != nil {
+		return nil, fmt.Errorf("fashion-cnn: %w", err)
+	}
+	e := &CNN{weights: w, sha: w.SHA256(), dev: dev, batch: batch}
+	if e.state, err = dev.NewState(p.ParamLen); err != nil {
+		return nil, fmt.Errorf("fashion-cnn: %w", err)
+	}
+	e.state.Set(engine.Weights, w.flat)
+	if e.exec, err = dev.Load(p, e.state); err != nil {
+		e.state.Close()
+		return nil, fmt.Errorf("fashion-cnn: %w", err)
+	}
+	return e, nil
+}
+
+// Close frees the device's memory. The CNN is of no use afterwards.
+func (e *CNN) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.exec == nil {
+		return nil
+	}
+	err := e.exec.Close()
+	e.exec = nil
+	for _, c := range []interface{ Close() error }{e.state, e.dev} {
+		if cerr := c.Close(); err == nil {
+			err = cerr
+		}
+	}
+	return err
+}
+
+// Name is "fashion-cnn".
+func (e *CNN) Name() string { return "fashion-cnn" }
+
+// SHA256 is that of the weights file.
+func (e *CNN) SHA256() string { return e.sha }
+
+// Resize says that images of 28×28 are averaged to 14×14, and those of 14×14
+// taken as they are.
+func (e *CNN) Resize() string { return "2×2 mean of 28×28 to 14×14" }
+
+// Dim is 64.
+func (e *CNN) Dim() int { return e.weights.net.c2 }
+
+// Training tells how the weights came about and how good they are.
+func (e *CNN) Training() Training { return e.weights.Training }
+
+// String is one line with the accuracy, for captions and lists.
+func (e *CNN) String() string {
+	t := e.Training()
+	return fmt.Sprintf("%s: %d features, trained on %s (%d epochs, seed %d), accuracy %.4f on %s", e.Name(), e.Dim(), t.TrainedOn, t.Epochs, t.Seed, t.Accuracy, t.TestedOn)
+}
+
+// Features returns n×64 numbers: the mean over the pixels of each channel of
+// the last convolution. Images are 14×14×1 or 28×28×1 in [-1, 1].
+func (e *CNN) Features(ctx context.Context, x []float32, n, h, w, c int) ([]float64, error) {
+	return e.run(ctx, x, n, h, w, c, 0, e.Dim())
+}
+
+// Classify returns the most likely class of each image.
+func (e *CNN) Classify(ctx context.Context, x []float32, n, h, w, c int) ([]int, error) {
+	logits, err := e.run(ctx, x, n, h, w, c, 1, classes)
+	if err != nil {
+		return nil, err
+	}
+	best := make([]int, n)
+	for i := range best {
+		row := logits[i*classes : (i+1)*classes]
+		for k, v := range row {
+			if v > row[best[i]] {
+				best[i] = k
+			}
+		}
+	}
+	return best, nil
+}
+
+// Accuracy is the share of the first n images of s that are classified right.
+func (e *CNN) Accuracy(ctx context.Context, s data.Set, n int) (float64, error) {
+	h, w, c := s.Shape()
+	x, err := data.ReadRange(s, 0, n)
+	if err != nil {
+		return 0, err
+	}
+	got, err := e.Classify(ctx, x, n, h, w, c)
+	if err != nil {
+		return 0, err
+	}
+	right := 0
+	for i, k := range got {
+		if k == s.Label(i) {
+			right++
+		}
+	}
+	return float64(right) / float64(max(n, 1)), nil
+}
+
+// run returns an output of the network, dim numbers an image. The last batch is
+// filled up with zeros.
+func (e *CNN) run(ctx context.Context, x []float32, n, h, w, c, output, dim int) ([]float64, error) {
+	if err := checkImages(x, n, h, w, c); err != nil {
+		return nil, err
+	}
+	if h != w || h != inputSize && h != 2*inputSize || c != 1 {
+		return nil, fmt.Errorf("extractor fashion-cnn: images of %d×%d×%d, want 14×14×1 or 28×28×1", h, w, c)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.exec == nil {
+		return nil, fmt.Errorf("extractor fashion-cnn: used after Close")
+	}
+	const pix = inputSize * inputSize
+	in, out := make([]float32, e.batch*pix), make([]float32, e.batch*dim)
+	all := make([]float64, 0, n*dim)
+	for first := 0; first < n; first += e.batch {
+		k := min(e.batch, n-first)
+		for i := range k {
+			image := x[(first+i)*h*w : (first+i+1)*h*w]
+			if h == inputSize {
+				copy(in[i*pix:], image)
+			} else {
+				halve(in[i*pix:(i+1)*pix], image)
+			}
+		}
+		clear(in[k*pix:])
+		e.exec.Set(0, in)
+		if err := e.exec.Run(ctx); err != nil {
+			return nil, err
+		}
+		e.exec.Get(output, out)
+		for _, v := range out[:k*dim] {
+			all = append(all, float64(v))
+		}
+	}
+	return all, nil
+}

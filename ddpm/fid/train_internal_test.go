@@ -1,0 +1,156 @@
+package fid
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"ddpmlab/ddpm/data"
+	"ddpmlab/ddpm/engine/ref"
+	"ddpmlab/ddpm/philox"
+)
+
+// tiny is a classifier that the reference device can train in a moment.
+var tiny = net{c1: 2, c2: 4, groups: 2}
+
+func tinyOptions() TrainOptions {
+	return TrainOptions{Seed: 1, Epochs: 2, Batch: 10, LR: 1e-2, WeightDecay: 0.01, EMA: 0.5, Device: ref.New()}
+}
+
+// A small training lowers the loss, and depends on its seed and on nothing else.
+func TestTrain(t *testing.T) {
+	train, test := fakeSet{60, 28, 1}, fakeSet{20, 14, 2}
+	var losses []float64
+	opts := tinyOptions()
+	opts.Progress = func(p TrainProgress) {
+		losses = append(losses, p.Loss)
+		if p.Step != len(losses) || p.Steps != 12 {
+			t.Errorf("progress %+v after %d steps of 12", p, len(losses))
+		}
+	}
+	w, err := trainCNN(t.Context(), tiny, train, test, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(losses) != 12 || math.Abs(losses[0]-math.Log(10)) > 0.7 || losses[11] >= losses[0] {
+		t.Errorf("losses %.3f, want 12 that fall from about ln 10", losses)
+	}
+	want := Training{
+		TrainedOn: "fake", TrainedOnSHA256: train.SHA256(), TestedOn: "fake", TestedOnSHA256: test.SHA256(),
+		Seed: 1, Epochs: 2, Batch: 10, LR: 1e-2, WeightDecay: 0.01, EMA: 0.5, Augment: augmentation, Accuracy: w.Accuracy,
+	}
+	if w.Training != want {
+		t.Errorf("header %+v, want %+v", w.Training, want)
+	}
+	again, err := trainCNN(t.Context(), tiny, train, test, tinyOptions())
+	if err != nil || !slices.Equal(w.flat, again.flat) {
+		t.Errorf("the same training gives other weights (%v)", err)
+	}
+	other := tinyOptions()
+	other.Seed = 2
+	if again, err = trainCNN(t.Context(), tiny, train, test, other); err != nil || slices.Equal(w.flat, again.flat) {
+		t.Errorf("another seed gives the same weights (%v)", err)
+	}
+}
+
+func TestTrainRefusals(t *testing.T) {
+	good := fakeSet{60, 28, 1}
+	for _, tt := range []struct {
+		name   string
+		set    data.Set
+		change func(*TrainOptions)
+		want   string
+	}{
+		{"size", fakeSet{60, 14, 1}, func(*TrainOptions) {}, "want 28×28×1"},
+		{"epochs", good, func(o *TrainOptions) { o.Epochs = 0 }, "Epochs is 0"},
+		{"batch", good, func(o *TrainOptions) { o.Batch = 61 }, "Batch is 61, want 1 to 60"},
+		{"lr", good, func(o *TrainOptions) { o.LR = math.NaN() }, "LR is NaN"},
+		{"ema", good, func(o *TrainOptions) { o.EMA = 1 }, "EMA is 1"},
+		{"device", good, func(o *TrainOptions) { o.Device = nil }, "Device is nil"},
+		{"diverges", good, func(o *TrainOptions) { o.LR = 1e38 }, "lower LR"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			opts := tinyOptions()
+			tt.change(&opts)
+			if _, err := trainCNN(t.Context(), tiny, tt.set, good, opts); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestTrainCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	opts := tinyOptions()
+	opts.Progress = func(p TrainProgress) {
+		if p.Step == 3 {
+			cancel()
+		}
+	}
+	_, err := trainCNN(ctx, tiny, fakeSet{60, 28, 1}, fakeSet{20, 14, 2}, opts)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "step 4 of 12") {
+		t.Errorf("error %v, want cancelled at step 4", err)
+	}
+}
+
+// Warm-up, peak and end of the learning rate.
+func TestLearningRate(t *testing.T) {
+	tr := trainer{opts: TrainOptions{LR: 1}, steps: 100 * warmup}
+	for _, tt := range []struct {
+		step     int
+		min, max float64
+	}{{1, .0099, .0101}, {warmup, .999, 1}, {50*warmup + 1, .4999, .5001}, {100 * warmup, 0, 1e-6}} {
+		if got := tr.lr(tt.step); got < tt.min || got > tt.max {
+			t.Errorf("step %d: %g, want %g to %g", tt.step, got, tt.min, tt.max)
+		}
+	}
+}
+
+// Every flip and shift occurs, and each is what it says: the image is moved,
+// mirrored and averaged by the plain definition.
+func TestAugmented(t *testing.T) {
+	image := make([]float32, 28*28)
+	if err := (fakeSet{10, 28, 3}).Read(7, image); err != nil {
+		t.Fatal(err)
+	}
+	plain := func(flip bool, dy, dx int) []float32 {
+		moved := slices.Repeat([]float32{-1}, 28*28)
+		for y := range 28 {
+			for x := range 28 {
+				to := x
+				if flip {
+					to = 27 - x
+				}
+				if y+dy >= 0 && y+dy < 28 && to+dx >= 0 && to+dx < 28 {
+					moved[(y+dy)*28+to+dx] = image[y*28+x]
+				}
+			}
+		}
+		dst := make([]float32, 14*14)
+		halve(dst, moved)
+		return dst
+	}
+	seen := map[[3]int]bool{}
+	got := make([]float32, 14*14)
+	stream := philox.Key(1, "test")
+	for index := range 1000 {
+		augmented(got, image, stream, 0, index)
+		found := false
+		for k := range 2 * 5 * 5 {
+			f, dy, dx := k%2, k/2%5-2, k/10-2
+			if slices.Equal(got, plain(f == 1, dy, dx)) {
+				found = true
+				seen[[3]int{f, dy, dx}] = true
+			}
+		}
+		if !found {
+			t.Fatalf("image %d is none of the 50", index)
+		}
+	}
+	if len(seen) != 50 {
+		t.Errorf("%d of 50 ways in 1000 images", len(seen))
+	}
+}
