@@ -1,0 +1,18 @@
+// The kernels for AVX2 and FMA.
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC optimize("O3", "no-math-errno")
+#pragma GCC target("avx2,fma")
+#endif
+#define VL 8
+#define MR 6
+#define NV 2
+#define ISA_NAME "avx2"
+#define ISA cpu_isa_avx2
+#include "instance.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

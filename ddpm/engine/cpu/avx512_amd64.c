@@ -1,0 +1,18 @@
+// The kernels for AVX-512.
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC optimize("O3", "no-math-errno")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
+#endif
+#define VL 16
+#define MR 14
+#define NV 2
+#define ISA_NAME "avx512"
+#define ISA cpu_isa_avx512
+#include "instance.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,223 @@
+package cpu_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"gorgonia.org/tensor"
+
+	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/cpu"
+	"ddpmlab/ddpm/engine/op"
+	"ddpmlab/ddpm/engine/optest"
+	"ddpmlab/ddpm/engine/ref"
+)
+
+// eachISA runs f once for every instruction set that this machine has.
+func eachISA(t *testing.T, f func(t *testing.T)) {
+	for _, isa := range []string{"avx512", "avx2", "baseline"} {
+		t.Run(isa, func(t *testing.T) {
+			t.Setenv("DDPMLAB_CPU", isa)
+			if _, err := cpu.New(1); err != nil {
+				t.Skip(err)
+			}
+			f(t)
+		})
+	}
+}
+
+// run loads p on a device of so many threads, with the given weights, and returns
+// its outputs and gradients.
+func run(t testing.TB, threads int, p *engine.Program, inputs [][]float64, weights []float64) (outputs [][]float32, grads []float32) {
+	t.Helper()
+	d, err := cpu.New(threads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := d.NewState(p.ParamLen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	e, err := d.Load(p, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	s.Set(engine.Weights, narrow(weights))
+	for i, x := range inputs {
+		e.Set(i, narrow(x))
+	}
+	if err := e.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range p.Outputs {
+		out := make([]float32, p.Values[v].Size())
+		e.Get(i, out)
+		outputs = append(outputs, out)
+	}
+	grads = make([]float32, s.Len())
+	s.Get(engine.Grads, grads)
+	return outputs, grads
+}
+
+func narrow(x []float64) []float32 {
+	y := make([]float32, len(x))
+	for i, v := range x {
+		y[i] = float32(v)
+	}
+	return y
+}
+
+// distance is the relative L2 distance of got from want.
+func distance(got []float32, want []float64) float64 {
+	var d, w float64
+	for i := range want {
+		e := float64(got[i]) - want[i]
+		d += e * e
+		w += want[i] * want[i]
+	}
+	if d == 0 {
+		return 0
+	}
+	return math.Sqrt(d / w)
+}
+
+// tolerances: float32 forward operations, and gradients.
+const (
+	forward  = 1e-5
+	gradient = 5e-5
+)
+
+func tolerance(k op.Kind) float64 {
+	switch k {
+	case op.KindConvDX, op.KindConvDW, op.KindSiLU1, op.KindSiLU2, op.KindSoftmaxDX, op.KindGroupNorm1, op.KindGroupNorm2,
+		op.KindGNActDX, op.KindGNActDA, op.KindGNActDB:
+		return gradient
+	}
+	return forward
+}
+
+func compile(t testing.TB, s engine.Spec) *engine.Program {
+	t.Helper()
+	p, err := engine.Compile(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// check compares c with the reference.
+func check(t *testing.T, c optest.Case) {
+	t.Helper()
+	_, in, y := c.Build()
+	p := compile(t, engine.Spec{Inputs: in, Outputs: []*op.Node{y}})
+	vals := c.Values(0.1)
+	want, _, err := ref.Run(context.Background(), p, vals, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _ := run(t, 1, p, vals, nil)
+	if d := distance(got[0], want[0]); !(d <= tolerance(c.Kind)) {
+		t.Errorf("relative distance from ref %.2g, want at most %g\n got %.5v\nwant %.5v", d, tolerance(c.Kind), head(got[0]), head(want[0]))
+	}
+}
+
+func head[T any](x []T) []T { return x[:min(8, len(x))] }
+
+func TestOpsAgainstRef(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		for _, c := range slices.Concat(optest.Cases(), moreCases()) {
+			t.Run(c.Name, func(t *testing.T) { check(t, c) })
+		}
+	})
+}
+
+// TestEveryKindHasACase fails when a kind is added and not tested here.
+func TestEveryKindHasACase(t *testing.T) {
+	seen := map[op.Kind]bool{op.KindCopy: true} // compiled away
+	for _, c := range slices.Concat(optest.Cases(), moreCases()) {
+		_, in, y := c.Build()
+		for _, s := range compile(t, engine.Spec{Inputs: in, Outputs: []*op.Node{y}}).Steps {
+			seen[s.Op.Kind] = true
+		}
+	}
+	for k := range op.NumKinds {
+		if !seen[k] {
+			t.Errorf("no case for %v", k)
+		}
+	}
+}
+
+// moreCases are shapes that take particular paths through the kernels.
+func moreCases() []optest.Case {
+	var cases []optest.Case
+	add := func(name string, k op.Kind, apply func(in []*op.Node) *op.Node, in ...tensor.Shape) {
+		cases = append(cases, optest.Case{Name: name, Kind: k, In: in, Apply: apply})
+	}
+	grad := func(wrt int, f func(in []*op.Node) *op.Node) func(in []*op.Node) *op.Node {
+		return func(in []*op.Node) *op.Node {
+			last := len(in) - 1
+			g, err := op.VJP(f(in[:last]), in[last], in[wrt:wrt+1])
+			if err != nil {
+				panic(err)
+			}
+			return g[0]
+		}
+	}
+	for _, c := range []struct{ n, h, w, c, k, size, stride, pad int }{
+		{3, 10, 7, 48, 32, 3, 1, 1},    // tiles that stick out, a narrow last strip
+		{2, 6, 9, 40, 24, 3, 1, 1},     // channels that are no multiples of 16
+		{1, 5, 5, 9, 17, 3, 1, 1},      // hardly more than a few
+		{2, 4, 4, 144, 160, 3, 1, 1},   // weight gradient in chunks
+		{20, 14, 14, 16, 16, 3, 1, 1},  // several parts and slabs
+		{5, 1, 2, 16, 16, 3, 1, 1},     // smaller than a tile
+		{3, 9, 9, 20, 2, 3, 1, 1},      // few outputs: through the gradient
+		{3, 9, 9, 2, 20, 3, 1, 1},      // few inputs
+		{12, 28, 28, 3, 5, 3, 1, 1},    // gathered, in slabs
+		{2, 8, 8, 20, 4, 5, 1, 2},      // a larger kernel
+		{2, 9, 8, 16, 32, 3, 2, 1},     // stride 2
+		{1, 7, 7, 8, 8, 4, 3, 2},       // even kernel, odd stride
+		{12, 14, 14, 33, 47, 1, 1, 0},  // pointwise, odd, in slabs
+		{3, 16, 16, 130, 150, 1, 1, 0}, // pointwise, more than a block of columns
+		{2, 5, 5, 4, 6, 1, 2, 0},       // pointwise with stride
+	} {
+		x, w := tensor.Shape{c.n, c.h, c.w, c.c}, tensor.Shape{c.size, c.size, c.c, c.k}
+		y := tensor.Shape{c.n, (c.h+2*c.pad-c.size)/c.stride + 1, (c.w+2*c.pad-c.size)/c.stride + 1, c.k}
+		name := fmt.Sprintf("%vx%v stride %d pad %d", x, w, c.stride, c.pad)
+		conv := func(in []*op.Node) *op.Node { return op.Conv(in[0], in[1], c.stride, c.pad) }
+		add("conv "+name, op.KindConv, conv, x, w)
+		add("convDX "+name, op.KindConvDX, grad(0, conv), x, w, y)
+		add("convDW "+name, op.KindConvDW, grad(1, conv), x, w, y)
+	}
+	for _, c := range []struct{ b, m, n, k int }{
+		{1, 300, 200, 500}, {3, 1, 1, 1}, {2, 15, 33, 16}, {1, 64, 1, 400}, {1, 1, 64, 3}, {1, 130, 140, 2100}, {20, 17, 19, 23},
+	} {
+		for i := range 4 {
+			ta, tb := i&1 != 0, i&2 != 0
+			a, b := tensor.Shape{c.b, c.m, c.k}, tensor.Shape{c.b, c.k, c.n}
+			if ta {
+				a[1], a[2] = a[2], a[1]
+			}
+			if tb {
+				b[1], b[2] = b[2], b[1]
+			}
+			add(fmt.Sprintf("matmul %v %v %v %v", a, b, ta, tb), op.KindMatMul, func(in []*op.Node) *op.Node { return op.MatMul(in[0], in[1], ta, tb) }, a, b)
+		}
+	}
+	big := tensor.Shape{3, 28, 28, 24}
+	for axes := op.PerChannel; axes <= op.Scalar; axes++ {
+		add("sum of many "+axes.String(), op.KindSum, func(in []*op.Node) *op.Node { return op.Sum(in[0], axes, 8) }, big)
+		add("there and back "+axes.String(), op.KindBroadcast, func(in []*op.Node) *op.Node {
+			return op.Broadcast(op.Sum(in[0], axes, 8), axes, big, 8)
+		}, big)
+	}
+	add("sum of a vector", op.KindSum, func(in []*op.Node) *op.Node { return op.Sum(in[0], op.PerSample, 0) }, tensor.Shape{5})
+	add("silu of many", op.KindSiLU, func(in []*op.Node) *op.Node { return op.SiLU(op.Scale(in[0], 30)) }, big)
+	add("pool of many", op.KindPoolSum, func(in []*op.Node) *op.Node { return op.PoolSum(in[0]) }, tensor.Shape{3, 28, 28, 40})
+	add("upsample of many", op.KindUpsample, func(in []*op.Node) *op.Node { return op.Upsample(in[0]) }, tensor.Shape{3, 14, 14, 40})
+	return cases
+}

@@ -1,0 +1,72 @@
+package cpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"ddpmlab/ddpm/engine"
+)
+
+// exec is a program with its arena and its steps in C memory.
+type exec struct {
+	prog  *engine.Program
+	plan  *lowering
+	state *state // kept: the steps point into it
+	arena *memory
+	total int // floats of arena
+	job   *job
+	name  string
+}
+
+func load(d *device, p *engine.Program, st *state) (*exec, error) {
+	plan, err := lower(d.isa, p, st)
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	e := &exec{prog: p, plan: plan, state: st, total: plan.arrange(), name: d.Name()}
+	if e.arena, err = newMemory(e.total); err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	for _, b := range plan.buffers {
+		b.mem = e.arena
+	}
+	calls := make([]call, len(plan.steps))
+	for i, s := range plan.steps {
+		calls[i] = s.call
+		for _, r := range s.refs {
+			calls[i].p = append(calls[i].p, r.at())
+		}
+	}
+	if e.job, err = newJob(d.isa, d.threads, calls); err != nil {
+		_ = e.arena.close()
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	return e, nil
+}
+
+// floats is the memory of value v.
+func (e *exec) floats(v int) []float32 {
+	r := e.plan.value(v)
+	return r.buf.mem.floats[r.buf.offset+r.off:][:e.prog.Values[v].Size()]
+}
+
+func (e *exec) Set(input int, src []float32)  { exactCopy(e.floats(e.prog.Inputs[input]), src) }
+func (e *exec) Get(output int, dst []float32) { exactCopy(dst, e.floats(e.prog.Outputs[output])) }
+
+// errClosed is returned by a run on memory that has been given back.
+var errClosed = errors.New("run: the program or its state has been closed; load it again")
+
+func (e *exec) Run(ctx context.Context) error {
+	if e.arena.bytes == nil || e.state.mem.bytes == nil {
+		return errClosed
+	}
+	return e.job.execute(ctx)
+}
+
+func (e *exec) Explain() string { return e.plan.explain(e.name, e.total) }
+
+func (e *exec) Close() error {
+	e.job.close()
+	return e.arena.close()
+}

@@ -1,0 +1,189 @@
+package cpu
+
+import (
+	"fmt"
+	"slices"
+
+	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/op"
+)
+
+// task is one or several steps of a program that a kernel computes together.
+// Values are named by their roots: a reshape is its input under another name.
+type task struct {
+	op  *op.Op
+	in  []int
+	out []int // more than one for a group of siblings; none where one is not wanted
+	// What is added on the way out of a convolution or product: a value a
+	// channel, and a value of the output's size; none if there is none.
+	bias, add int
+}
+
+const none = -1
+
+// reads lists the values that t reads.
+func (t *task) reads() []int {
+	r := slices.Clone(t.in)
+	for _, v := range []int{t.bias, t.add} {
+		if v != none {
+			r = append(r, v)
+		}
+	}
+	return r
+}
+
+// overwritable is the addend, if the output may take its place: not if the
+// product also reads it elsewhere.
+func (t *task) overwritable() int {
+	if slices.Contains(t.in, t.add) || t.add == t.bias {
+		return none
+	}
+	return t.add
+}
+
+// String is what Explain prints.
+func (t *task) String() string {
+	s := t.op.String()
+	if t.bias != none {
+		s += " + bias"
+	}
+	if t.add != none {
+		s += " + addend"
+	}
+	if len(t.out) == 3 {
+		s += " and its siblings"
+	}
+	return s
+}
+
+// fuser turns the steps of a program into tasks.
+type fuser struct {
+	prog  *engine.Program
+	root  []int   // by value
+	maker []*task // by root: the task that computes it, nil for a leaf
+	uses  []int   // by root: tasks that read it, counting outputs and gradients
+	tasks []*task
+}
+
+// fuse returns the tasks of p in order, and the root of each value. It
+// recognises, so far:
+//   - Reshape: another name for the same memory;
+//   - Conv, ConvDX, MatMul, followed by Add of a broadcast bias or of any other
+//     value: both are added as the result is written;
+//   - GNActDX, DA and DB of the same inputs: one pass computes all three.
+func fuse(p *engine.Program) (tasks []*task, root []int) {
+	f := &fuser{prog: p, root: make([]int, len(p.Values)), maker: make([]*task, len(p.Values)), uses: make([]int, len(p.Values))}
+	for v := range f.root {
+		f.root[v] = v
+	}
+	for _, s := range p.Steps {
+		if s.Op.Kind == op.KindReshape || s.Op.Kind == op.KindCopy {
+			f.root[s.Out] = f.root[s.In[0]]
+			continue
+		}
+		for _, v := range s.In {
+			f.uses[f.root[v]]++
+		}
+	}
+	for _, v := range slices.Concat(p.Outputs, p.Grads) {
+		f.uses[f.root[v]]++
+	}
+
+	siblings := map[string]*task{}
+	for _, s := range p.Steps {
+		switch s.Op.Kind {
+		case op.KindReshape, op.KindCopy:
+		case op.KindAdd:
+			if !f.fuseAdd(s) {
+				f.append(s)
+			}
+		case op.KindGNActDX, op.KindGNActDA, op.KindGNActDB:
+			f.group(s, siblings)
+		default:
+			f.append(s)
+		}
+	}
+	f.tasks = slices.DeleteFunc(f.tasks, func(t *task) bool { return t == nil })
+	return f.tasks, f.root
+}
+
+func (f *fuser) append(s engine.Step) *task {
+	t := &task{op: s.Op, out: []int{s.Out}, bias: none, add: none}
+	for _, v := range s.In {
+		t.in = append(t.in, f.root[v])
+	}
+	f.maker[s.Out] = t
+	f.tasks = append(f.tasks, t)
+	return t
+}
+
+// fuseAdd makes the addition s part of the product that computes one of its
+// operands, if nothing else reads that one. The product then runs where s was.
+func (f *fuser) fuseAdd(s engine.Step) bool {
+	a, b := f.root[s.In[0]], f.root[s.In[1]]
+	if a == b {
+		return false
+	}
+	for _, pair := range [][2]int{{b, a}, {a, b}} {
+		x, other := pair[0], pair[1]
+		t := f.maker[x]
+		if t == nil || f.uses[x] != 1 || !hasEpilogue(t.op.Kind) {
+			continue
+		}
+		switch {
+		case t.bias == none && f.isBias(t, other):
+			t.bias = f.takeBias(other)
+		case t.add == none:
+			t.add = other
+		default:
+			continue
+		}
+		f.maker[x] = nil
+		f.maker[s.Out] = t
+		t.out[0] = s.Out
+		f.tasks[slices.Index(f.tasks, t)] = nil
+		f.tasks = append(f.tasks, t)
+		return true
+	}
+	return false
+}
+
+func hasEpilogue(k op.Kind) bool {
+	return k == op.KindConv || k == op.KindConvDX || k == op.KindMatMul
+}
+
+// isBias tells whether v repeats a value for each channel of the output of t.
+func (f *fuser) isBias(t *task, v int) bool {
+	b := f.maker[v]
+	return b != nil && b.op.Kind == op.KindBroadcast && b.op.Axes() == op.PerChannel && channels(b.op.Out) == channels(t.op.Out)
+}
+
+// takeBias returns what v repeats, and drops the repetition if nothing else reads it.
+func (f *fuser) takeBias(v int) int {
+	b := f.maker[v]
+	if f.uses[v]--; f.uses[v] == 0 {
+		f.tasks[slices.Index(f.tasks, b)] = nil
+		f.maker[v] = nil
+	} else {
+		f.uses[b.in[0]]++
+	}
+	return b.in[0]
+}
+
+// group makes s an output of the first of its siblings.
+func (f *fuser) group(s engine.Step, siblings map[string]*task) {
+	slot := int(s.Op.Kind - op.KindGNActDX)
+	roots := make([]int, len(s.In))
+	for i, v := range s.In {
+		roots[i] = f.root[v]
+	}
+	key := fmt.Sprint(roots, s.Op.Groups(), s.Op.F)
+	t := siblings[key]
+	if t == nil {
+		t = f.append(s)
+		t.out = []int{none, none, none}
+		siblings[key] = t
+	}
+	t.out[slot] = s.Out
+	f.maker[s.Out] = t
+}

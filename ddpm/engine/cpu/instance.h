@@ -1,0 +1,38 @@
+// instance.h: all kernels, for the vector length and instruction set that the including file chose. It defines
+// VL, MR, NV (see tile.h), ISA_NAME (a string) and ISA (the name of the cpu_isa).
+#include "vec.h"
+#include "tile.h"
+#include "winograd.h"
+#include "gemm.h"
+#include "conv.h"
+#include "norm.h"
+#include "elementwise.h"
+#include "rows.h"
+#include "move.h"
+#include "random.h"
+#include "optimizer.h"
+
+#define ENTRY(name) [CPU_##name] = name,
+static const cpu_kernel kernels[CPU_KERNEL_COUNT] = {CPU_KERNELS(ENTRY)};
+#undef ENTRY
+
+static int64_t scratch_of(const struct cpu_step *s) {
+  switch (s->kernel) {
+    case CPU_wino_forward: return wino_forward_scratch(s);
+    case CPU_wino_dw: return wino_dw_scratch(s);
+    case CPU_gemm: return gemm_scratch(s);
+    case CPU_conv_cols: return conv_cols_scratch(s);
+    case CPU_conv_cols_dx:
+    case CPU_conv_cols_dw: return conv_cols_block_scratch(s);
+    case CPU_norm_stats:
+    case CPU_norm:
+    case CPU_norm_grad:
+    case CPU_norm_grad2:
+    case CPU_norm_act:
+    case CPU_norm_act_grad: return norm_scratch(s);
+    case CPU_sum: return sum_scratch(s);
+    default: return 0;
+  }
+}
+
+const struct cpu_isa ISA = {ISA_NAME, VL, MR, kernels, scratch_of};

@@ -1,0 +1,238 @@
+// norm.h: group normalisation (Wu and He 2018) and its derivatives; fused with scale, shift and SiLU as ADM uses it.
+// x is [N][P pixels][C], C in G groups; a part is a sample. stats is [N][2][G]: means, then 1/sqrt(var + eps).
+//
+// Sums run over pixels, a vector of channels at a time, and are folded to groups afterwards, so that groups narrower
+// than a vector cost nothing. They are shifted by the first pixel: no cancellation where the mean is large.
+
+struct norm { int64_t pixels, c, groups; };
+INLINE struct norm norm_of(const struct cpu_step *s) { return (struct norm){s->d[0], s->d[1], s->d[2]}; }
+
+enum { NORM_ROWS = 8 };  // scratch rows of C numbers
+static int64_t norm_scratch(const struct cpu_step *s) { return NORM_ROWS * round_up(s->d[1], CB); }
+INLINE float *scratch_row(const struct norm *n, float *scratch, int i) { return scratch + i * round_up(n->c, CB); }
+
+// fold_mean spreads the mean over each group's entries, given their sums over pixels.
+INLINE double fold_mean(const struct norm *n, const float *sums, int64_t group) {
+  const int64_t width = n->c / n->groups;
+  double total = 0;
+  for (int64_t c = group * width; c < (group + 1) * width; c++) total += sums[c];
+  return total / (double)(n->pixels * width);
+}
+
+NOINLINE void sample_stats(const struct norm *n, const float *x, double eps, float *stats, float *scratch) {
+  float *sum = scratch_row(n, scratch, 0), *square = scratch_row(n, scratch, 1);
+  for (int64_t c = 0; c < n->c; c += VL) {
+    const int64_t left = n->c - c;
+    vec s = {0}, q = {0}, shift = load_n(x + c, left);
+    for (int64_t p = 0; p < n->pixels; p++) {
+      vec v = load_n(x + p * n->c + c, left) - shift;
+      s += v;
+      q += v * v;
+    }
+    store(sum + c, s);
+    store(square + c, q);
+  }
+  const int64_t width = n->c / n->groups;
+  const double pixels = (double)n->pixels;
+  for (int64_t g = 0; g < n->groups; g++) {
+    double mean = 0, var = 0;
+    for (int64_t c = g * width; c < (g + 1) * width; c++) mean += sum[c] / pixels + x[c];
+    mean /= (double)width;
+    for (int64_t c = g * width; c < (g + 1) * width; c++) {
+      const double m = sum[c] / pixels, d = m + x[c] - mean;
+      var += square[c] / pixels - m * m + d * d;
+    }
+    var /= (double)width;
+    stats[g] = (float)mean;
+    stats[n->groups + g] = (float)(1 / sqrt(var + eps));
+  }
+}
+
+// xhat = r*x + m for each channel.
+INLINE void spread_stats(const struct norm *n, const float *stats, float *r, float *m) {
+  const int64_t width = n->c / n->groups;
+  for (int64_t c = 0; c < n->c; c++) {
+    r[c] = stats[n->groups + c / width];
+    m[c] = -stats[c / width] * r[c];
+  }
+}
+
+// norm_stats: p = x, stats; d = P, C, G; f = eps.
+static void norm_stats(const struct cpu_step *s, int64_t part, float *scratch) {
+  const struct norm n = norm_of(s);
+  sample_stats(&n, s->p[0] + part * n.pixels * n.c, s->f[0], s->p[1] + part * 2 * n.groups, scratch);
+}
+
+// norm: p = x, y, stats (written); d = P, C, G; f = eps.
+static void norm(const struct cpu_step *s, int64_t part, float *scratch) {
+  const struct norm n = norm_of(s);
+  const int64_t sample = part * n.pixels * n.c;
+  const float *x = s->p[0] + sample;
+  float *y = s->p[1] + sample, *stats = s->p[2] + part * 2 * n.groups;
+  float *r = scratch_row(&n, scratch, 0), *m = scratch_row(&n, scratch, 1);
+  sample_stats(&n, x, s->f[0], stats, scratch);
+  spread_stats(&n, stats, r, m);
+  for (int64_t p = 0; p < n.pixels; p++, x += n.c, y += n.c)
+    for (int64_t c = 0; c < n.c; c += VL)
+      store_n(y + c, load_n(x + c, n.c - c) * load(r + c) + load(m + c), n.c - c);
+}
+
+// norm_act: p = x, A [N][C], B [N][C], y, stats (written); d = P, C, G; f = eps. y = silu(xhat*A + B).
+static void norm_act(const struct cpu_step *s, int64_t part, float *scratch) {
+  const struct norm n = norm_of(s);
+  const int64_t sample = part * n.pixels * n.c;
+  const float *x = s->p[0] + sample, *scale = s->p[1] + part * n.c, *shift = s->p[2] + part * n.c;
+  float *y = s->p[3] + sample, *stats = s->p[4] + part * 2 * n.groups;
+  float *a = scratch_row(&n, scratch, 0), *b = scratch_row(&n, scratch, 1);
+  sample_stats(&n, x, s->f[0], stats, scratch);
+  spread_stats(&n, stats, a, b);
+  for (int64_t c = 0; c < n.c; c++) {
+    a[c] *= scale[c];
+    b[c] = b[c] * scale[c] + shift[c];
+  }
+  for (int64_t p = 0; p < n.pixels; p++, x += n.c, y += n.c)
+    for (int64_t c = 0; c < n.c; c += VL) {
+      vec u = load_n(x + c, n.c - c) * load(a + c) + load(b + c);
+      store_n(y + c, u * sigmoid_v(u), n.c - c);
+    }
+}
+
+INLINE vec silu_slope(vec u) {
+  vec s = sigmoid_v(u);
+  return s * (1.f + u * (1.f - s));
+}
+
+// norm_act_grad: p = x, A, B, g, stats, dx, dA, dB; any of the last three may be NULL; d = P, C, G.
+// With v = g*silu'(u): dB = sum v, dA = sum v*xhat, dx = J(x)·(v*A).
+static void norm_act_grad(const struct cpu_step *s, int64_t part, float *scratch) {
+  const struct norm n = norm_of(s);
+  const int64_t sample = part * n.pixels * n.c, width = n.c / n.groups;
+  const float *x = s->p[0] + sample, *g = s->p[3] + sample, *stats = s->p[4] + part * 2 * n.groups;
+  const float *scale = s->p[1] + part * n.c, *shift = s->p[2] + part * n.c;
+  float *dx = s->p[5] ? s->p[5] + sample : NULL;
+  float *r = scratch_row(&n, scratch, 0), *m = scratch_row(&n, scratch, 1);
+  float *da = scratch_row(&n, scratch, 2), *db = scratch_row(&n, scratch, 3);
+  spread_stats(&n, stats, r, m);
+  for (int64_t c = 0; c < n.c; c += VL) {
+    const int64_t left = n.c - c;
+    const vec rv = load(r + c), mv = load(m + c), av = load_n(scale + c, left), bv = load_n(shift + c, left);
+    vec sum = {0}, dot = {0};
+    for (int64_t p = 0; p < n.pixels; p++) {
+      const int64_t at = p * n.c + c;
+      vec xhat = load_n(x + at, left) * rv + mv;
+      vec v = load_n(g + at, left) * silu_slope(xhat * av + bv);
+      if (dx) store_n(dx + at, v, left);
+      sum += v;
+      dot += v * xhat;
+    }
+    store(da + c, dot);
+    store(db + c, sum);
+  }
+  if (s->p[6]) memcpy(s->p[6] + part * n.c, da, n.c * sizeof(float));
+  if (s->p[7]) memcpy(s->p[7] + part * n.c, db, n.c * sizeof(float));
+  if (!dx) return;
+  // dx = r*(v*A - mean(v*A) - xhat*mean(v*A*xhat)) = v*cv + x*cx + c1
+  float *cv = scratch_row(&n, scratch, 4), *cx = scratch_row(&n, scratch, 5), *c1 = scratch_row(&n, scratch, 6);
+  for (int64_t c = 0; c < n.c; c++) {
+    da[c] *= scale[c];
+    db[c] *= scale[c];
+  }
+  for (int64_t k = 0; k < n.groups; k++) {
+    const float mean = (float)fold_mean(&n, db, k), dot = (float)fold_mean(&n, da, k);
+    for (int64_t c = k * width; c < (k + 1) * width; c++) {
+      cv[c] = r[c] * scale[c];
+      cx[c] = -r[c] * dot * r[c];
+      c1[c] = -r[c] * (mean + dot * m[c]);
+    }
+  }
+  for (int64_t p = 0; p < n.pixels; p++, x += n.c, dx += n.c)
+    for (int64_t c = 0; c < n.c; c += VL) {
+      const int64_t left = n.c - c;
+      store_n(dx + c, load_n(dx + c, left) * load(cv + c) + load_n(x + c, left) * load(cx + c) + load(c1 + c), left);
+    }
+}
+
+// norm_grad: p = x, g, stats, y; d = P, C, G. y = J(x)·g = r*(g - mean(g) - xhat*mean(g*xhat)).
+static void norm_grad(const struct cpu_step *s, int64_t part, float *scratch) {
+  const struct norm n = norm_of(s);
+  const int64_t sample = part * n.pixels * n.c, width = n.c / n.groups;
+  const float *x = s->p[0] + sample, *g = s->p[1] + sample;
+  float *y = s->p[3] + sample, *r = scratch_row(&n, scratch, 0), *m = scratch_row(&n, scratch, 1);
+  float *sum = scratch_row(&n, scratch, 2), *dot = scratch_row(&n, scratch, 3);
+  spread_stats(&n, s->p[2] + part * 2 * n.groups, r, m);
+  for (int64_t c = 0; c < n.c; c += VL) {
+    const int64_t left = n.c - c;
+    const vec rv = load(r + c), mv = load(m + c);
+    vec g1 = {0}, gx = {0};
+    for (int64_t p = 0; p < n.pixels; p++) {
+      vec v = load_n(g + p * n.c + c, left);
+      g1 += v;
+      gx += v * (load_n(x + p * n.c + c, left) * rv + mv);
+    }
+    store(sum + c, g1);
+    store(dot + c, gx);
+  }
+  float *cx = scratch_row(&n, scratch, 4), *c1 = scratch_row(&n, scratch, 5);
+  for (int64_t k = 0; k < n.groups; k++) {
+    const float g1 = (float)fold_mean(&n, sum, k), gx = (float)fold_mean(&n, dot, k);
+    for (int64_t c = k * width; c < (k + 1) * width; c++) {
+      cx[c] = -r[c] * gx * r[c];
+      c1[c] = -r[c] * (g1 + gx * m[c]);
+    }
+  }
+  for (int64_t p = 0; p < n.pixels; p++, x += n.c, g += n.c, y += n.c)
+    for (int64_t c = 0; c < n.c; c += VL) {
+      const int64_t left = n.c - c;
+      store_n(y + c, load_n(g + c, left) * load(r + c) + load_n(x + c, left) * load(cx + c) + load(c1 + c), left);
+    }
+}
+
+// norm_grad2: p = x, g, h, stats, y; d = P, C, G. y = d/dx <h, J(x)·g>
+//   = -(mean(gh) - mean(g)mean(h) - gx*hx)*r²*xhat - r*(gx*J·h + hx*J·g),  gx = mean(g*xhat), hx = mean(h*xhat).
+static void norm_grad2(const struct cpu_step *s, int64_t part, float *scratch) {
+  const struct norm n = norm_of(s);
+  const int64_t sample = part * n.pixels * n.c, width = n.c / n.groups;
+  const float *x = s->p[0] + sample, *g = s->p[1] + sample, *h = s->p[2] + sample;
+  float *y = s->p[4] + sample, *r = scratch_row(&n, scratch, 0), *m = scratch_row(&n, scratch, 1), *sum[5];
+  for (int i = 0; i < 5; i++) sum[i] = scratch_row(&n, scratch, 2 + i);
+  spread_stats(&n, s->p[3] + part * 2 * n.groups, r, m);
+  for (int64_t c = 0; c < n.c; c += VL) {
+    const int64_t left = n.c - c;
+    const vec rv = load(r + c), mv = load(m + c);
+    vec g1 = {0}, h1 = {0}, gx = {0}, hx = {0}, gh = {0};
+    for (int64_t p = 0; p < n.pixels; p++) {
+      const int64_t at = p * n.c + c;
+      vec xhat = load_n(x + at, left) * rv + mv, gv = load_n(g + at, left), hv = load_n(h + at, left);
+      g1 += gv;
+      h1 += hv;
+      gx += gv * xhat;
+      hx += hv * xhat;
+      gh += gv * hv;
+    }
+    store(sum[0] + c, g1);
+    store(sum[1] + c, h1);
+    store(sum[2] + c, gx);
+    store(sum[3] + c, hx);
+    store(sum[4] + c, gh);
+  }
+  // y = g*cg + h*ch + x*cx + c1; the rows of sums are reused for the coefficients.
+  float *cg = sum[0], *ch = sum[1], *cx = sum[2], *c1 = sum[3];
+  for (int64_t k = 0; k < n.groups; k++) {
+    double mean[5];
+    for (int i = 0; i < 5; i++) mean[i] = fold_mean(&n, sum[i], k);
+    const double g1 = mean[0], h1 = mean[1], gx = mean[2], hx = mean[3], rstd = r[k * width], shift = m[k * width];
+    const double e = mean[4] - g1 * h1 - gx * hx, r2 = rstd * rstd, on_xhat = r2 * (2 * gx * hx - e);
+    for (int64_t c = k * width; c < (k + 1) * width; c++) {
+      cg[c] = (float)(-r2 * hx);
+      ch[c] = (float)(-r2 * gx);
+      cx[c] = (float)(on_xhat * rstd);
+      c1[c] = (float)(on_xhat * shift + r2 * (gx * h1 + hx * g1));
+    }
+  }
+  for (int64_t p = 0; p < n.pixels; p++, x += n.c, g += n.c, h += n.c, y += n.c)
+    for (int64_t c = 0; c < n.c; c += VL) {
+      const int64_t left = n.c - c;
+      vec v = load_n(g + c, left) * load(cg + c) + load_n(h + c, left) * load(ch + c);
+      store_n(y + c, v + load_n(x + c, left) * load(cx + c) + load(c1 + c), left);
+    }
+}

@@ -1,0 +1,235 @@
+package cpu
+
+import (
+	"fmt"
+	"strings"
+
+	"gorgonia.org/tensor"
+
+	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/op"
+)
+
+// buffer is a piece of memory that steps read and write: of the arena, or of the
+// state's arrays.
+type buffer struct {
+	size        int     // floats
+	first, last int     // the steps of its life, both included
+	mem         *memory // what it is a piece of: the arena, once that exists, or the state
+	offset      int     // in mem
+}
+
+// ref is a place in a buffer; the zero ref is nowhere (an operand that is left out).
+type ref struct {
+	buf *buffer
+	off int
+}
+
+// at is the address of r, of a placed buffer.
+func (r ref) at() *float32 {
+	if r.buf == nil {
+		return nil
+	}
+	return r.buf.mem.at(r.buf.offset + r.off)
+}
+
+// plus is the place n floats further.
+func (r ref) plus(n int) ref { return ref{r.buf, r.off + n} }
+
+// planned is a call whose operands have no address yet.
+type planned struct {
+	call
+	refs []ref
+	what string // for Explain: the operation it belongs to
+}
+
+// lowering turns tasks into steps.
+type lowering struct {
+	isa   *isa
+	prog  *engine.Program
+	root  []int
+	place []ref // by root: where the value is; nowhere until it is computed
+
+	lastUse []int // by root: the last task that reads it; len(tasks) if it is read after the run
+	now     int   // the task being lowered
+	what    string
+
+	buffers []*buffer // in the arena
+	steps   []planned
+	stats   map[statsKey]ref // normalisation statistics that a step has left
+}
+
+type statsKey struct {
+	x, groups int
+	eps       float64
+}
+
+// forever is the last step of a buffer that outlives the run.
+const forever = 1 << 30
+
+// lower plans p on the arrays of st.
+func lower(in *isa, p *engine.Program, st *state) (*lowering, error) {
+	tasks, root := fuse(p)
+	l := &lowering{
+		isa: in, prog: p, root: root, stats: map[statsKey]ref{},
+		place: make([]ref, len(p.Values)), lastUse: make([]int, len(p.Values)),
+	}
+	for i, t := range tasks {
+		for _, v := range t.reads() {
+			l.lastUse[v] = i
+		}
+	}
+	weights := &buffer{mem: st.mem, offset: st.start(engine.Weights)}
+	grads := &buffer{mem: st.mem, offset: st.start(engine.Grads)}
+	for i, v := range p.Params {
+		l.place[v] = ref{weights, p.ParamOffset[i]}
+	}
+	for _, v := range p.Inputs {
+		l.place[v] = l.temp(p.Values[v].Size())
+		l.place[v].buf.last = forever
+		l.lastUse[v] = len(tasks)
+	}
+	// Gradients are computed where they belong. A value that is the gradient of
+	// two parameters, or a leaf, is copied at the end.
+	var copies []int
+	for i, v := range p.Grads {
+		r := root[v]
+		if l.place[r].buf != nil {
+			copies = append(copies, i)
+		} else {
+			l.place[r] = ref{grads, p.ParamOffset[i]}
+		}
+		l.lastUse[r] = len(tasks)
+	}
+	for _, v := range p.Outputs {
+		l.lastUse[root[v]] = len(tasks)
+	}
+	for i, t := range tasks {
+		l.now, l.what = i, t.String()
+		if err := l.lowerTask(t); err != nil {
+			return nil, err
+		}
+	}
+	for _, i := range copies {
+		v := p.Grads[i]
+		l.what = "gradient of " + p.Values[p.Params[i]].Name
+		l.copyRows(l.value(v), ref{grads, p.ParamOffset[i]}, 1, p.Values[v].Size(), 0, 0)
+	}
+	for _, v := range p.Outputs {
+		l.place[root[v]].buf.last = forever
+	}
+	return l, nil
+}
+
+func (l *lowering) lowerTask(t *task) error {
+	f := lowerings[t.op.Kind]
+	if f == nil {
+		return fmt.Errorf("the cpu device has no kernel for %v", t.op)
+	}
+	f(l, t)
+	return nil
+}
+
+// temp is a new buffer in the arena.
+func (l *lowering) temp(size int) ref {
+	b := &buffer{size: size, first: len(l.steps)}
+	l.buffers = append(l.buffers, b)
+	return ref{buf: b}
+}
+
+// value is where value v is; nowhere for none.
+func (l *lowering) value(v int) ref {
+	if v == none {
+		return ref{}
+	}
+	return l.place[l.root[v]]
+}
+
+// output is where value v is to be written. If one of the values in reuse is read
+// for the last time by this task and has v's size, v takes its place: the kernel
+// must read each entry of it before it writes that entry.
+func (l *lowering) output(v int, reuse ...int) ref {
+	if v == none {
+		return ref{}
+	}
+	r, size := l.root[v], l.prog.Values[v].Size()
+	if l.place[r].buf != nil {
+		return l.place[r]
+	}
+	for _, u := range reuse {
+		if u == none {
+			continue
+		}
+		at := l.place[l.root[u]]
+		if l.lastUse[l.root[u]] == l.now && at.buf.mem == nil && at.buf.last != forever && at.buf.size == size {
+			l.place[r] = at
+			return at
+		}
+	}
+	l.place[r] = l.temp(size)
+	return l.place[r]
+}
+
+// emit adds a step.
+func (l *lowering) emit(k kernel, parts int, refs []ref, d []int, f ...float32) {
+	for _, r := range refs {
+		if r.buf != nil && r.buf.last != forever {
+			r.buf.last = len(l.steps)
+		}
+	}
+	l.steps = append(l.steps, planned{call{kernel: k, parts: parts, d: d, f: f}, refs, l.what})
+}
+
+// arrange places the buffers and returns the size of the arena, in floats.
+func (l *lowering) arrange() int {
+	extents := make([]extent, len(l.buffers))
+	for i, b := range l.buffers {
+		extents[i] = extent{b.size, b.first, b.last}
+	}
+	offsets, total := arrange(extents)
+	for i, b := range l.buffers {
+		b.offset = offsets[i]
+	}
+	return total
+}
+
+// explain lists the steps.
+func (l *lowering) explain(name string, total int) string {
+	var s strings.Builder
+	values := 0
+	for _, b := range l.buffers {
+		values += alignUp(b.size)
+	}
+	fmt.Fprintf(&s, "%s: %d operations in %d steps; arena %.2f MB (%.2f MB without sharing), %d parameters\n",
+		name, len(l.prog.Steps), len(l.steps), mb(total), mb(values), l.prog.ParamLen)
+	last := ""
+	for i, p := range l.steps {
+		what := p.what
+		if what == last {
+			what = "same"
+		}
+		last = p.what
+		touched, seen := 0, map[*buffer]bool{}
+		for _, r := range p.refs {
+			if r.buf != nil && !seen[r.buf] {
+				seen[r.buf] = true
+				touched += r.buf.size
+			}
+		}
+		fmt.Fprintf(&s, "%4d  %-14s %4d parts %9.3f MB  %s\n", i, p.kernel, p.parts, mb(touched), what)
+	}
+	return s.String()
+}
+
+func mb(floats int) float64 { return float64(floats) * 4 / (1 << 20) }
+
+func channels(s tensor.Shape) int {
+	if s.Dims() == 0 {
+		return 1
+	}
+	return s[s.Dims()-1]
+}
+
+func size(s tensor.Shape) int { return op.Size(s) }
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -1,0 +1,56 @@
+// random.h: sinusoidal time embedding, and dropout by counter-based random numbers.
+
+// time_embedding: p = t, y; d = dim. A part is a sample. In double: t*f reaches 1000 radians.
+static void time_embedding(const struct cpu_step *s, int64_t part, float *scratch) {
+  (void)scratch;
+  const int64_t dim = s->d[0], half = dim / 2;
+  const double t = s->p[0][part];
+  float *y = s->p[1] + part * dim;
+  for (int64_t j = 0; j < half; j++) {
+    const double angle = t * exp(-log(10000) * (double)j / (double)half);
+    y[j] = (float)cos(angle);
+    y[half + j] = (float)sin(angle);
+  }
+}
+
+typedef uint32_t uvec __attribute__((vector_size(VL * 4)));
+typedef uint64_t wide __attribute__((vector_size(VL * 8)));
+
+// philox is Philox4x32-10 (Salmon et al. 2011, section 3.3) on VL counters; package philox has the plain one.
+INLINE void philox(uint32_t k0, uint32_t k1, uvec c[4]) {
+  for (int round = 0; round < 10; round++) {
+    const wide a = __builtin_convertvector(c[0], wide) * 0xD2511F53u, b = __builtin_convertvector(c[2], wide) * 0xCD9E8D57u;
+    const uvec high_a = __builtin_convertvector(a >> 32, uvec), high_b = __builtin_convertvector(b >> 32, uvec);
+    c[0] = high_b ^ c[1] ^ k0;
+    c[2] = high_a ^ c[3] ^ k1;
+    c[1] = __builtin_convertvector(b, uvec);
+    c[3] = __builtin_convertvector(a, uvec);
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+}
+
+// dropout: p = x, counters [N][4], y; d = entries of a sample, two key words; f = probability, scale. A part is a
+// sample. The counter of a block of four numbers is {index/4, image, step}, as in package philox.
+static void dropout(const struct cpu_step *s, int64_t part, float *scratch) {
+  (void)scratch;
+  const int64_t n = s->d[0];
+  const float *x = s->p[0] + part * n, *counter = s->p[1] + part * 4, drop = s->f[0], scale = s->f[1];
+  float *y = s->p[2] + part * n;
+  const uint32_t step = (uint32_t)counter[0] | (uint32_t)counter[1] << 16;
+  const uint32_t image = (uint32_t)counter[2] | (uint32_t)counter[3] << 16;
+  uvec lane;
+  for (int i = 0; i < VL; i++) lane[i] = (uint32_t)i;
+  for (int64_t i = 0; i < n; i += 4 * VL) {
+    uvec c[4] = {lane + (uint32_t)(i / 4), (uvec){0} + image, (uvec){0} + step, {0}};
+    philox((uint32_t)s->d[1], (uint32_t)s->d[2], c);
+    float u[4 * VL];  // number 4*l + w is word w of lane l
+    for (int l = 0; l < VL; l++)
+      for (int w = 0; w < 4; w++) u[4 * l + w] = (float)(int32_t)(c[w][l] >> 8) * (1.f / (1 << 24));
+    for (int64_t j = 0; j < 4 * VL && i + j < n; j += VL) {
+      const int64_t left = n - i - j;
+      vec v = load_n(x + i + j, left) * scale;
+      store_n(y + i + j, select_v(load(u + j) >= drop, v, (vec){0}), left);
+    }
+  }
+}

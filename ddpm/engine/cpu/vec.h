@@ -1,0 +1,80 @@
+// vec.h: the vector type of an instance and the few operations the kernels are written in. The instance defines
+// VL (floats in a vector), MR (rows of a GEMM tile) and NV (vectors in a row of it). Nothing here is specific to
+// a processor: GCC and clang lower the vector extensions to what the target has.
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+#define NOINLINE static __attribute__((noinline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+typedef float vec __attribute__((vector_size(VL * 4)));
+typedef int32_t ivec __attribute__((vector_size(VL * 4)));
+typedef float vec_mem __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+
+INLINE vec load(const float *p) { return *(const vec_mem *)p; }
+INLINE void store(float *p, vec v) { *(vec_mem *)p = v; }
+INLINE vec splat(float f) { return (vec){0} + f; }
+
+// load_n reads n floats (any n >= 1; at most VL count) and fills up with zeros; store_n writes n of v.
+INLINE vec load_n(const float *p, int64_t n) {
+  if (n >= VL) return load(p);
+  vec v = {0};
+  for (int64_t i = 0; i < n; i++) v[i] = p[i];
+  return v;
+}
+INLINE void store_n(float *p, vec v, int64_t n) {
+  if (n >= VL) {
+    store(p, v);
+    return;
+  }
+  for (int64_t i = 0; i < n; i++) p[i] = v[i];
+}
+
+INLINE vec select_v(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
+INLINE vec max_v(vec a, vec b) { return select_v(a > b, a, b); }  // b where either is NaN
+
+INLINE float sum_v(vec v) {
+  float s[VL];
+  store(s, v);
+  for (int n = VL / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; i++) s[i] += s[i + n];
+  return s[0];
+}
+
+// exp_v is e^x to about 1e-7 relative; +Inf above 88.72, 0 below -87.33, NaN for NaN.
+// Range reduction by ln 2 in two parts, then a polynomial on [-ln2/2, ln2/2] (Cephes expf).
+INLINE vec exp_v(vec x) {
+  const vec hi = splat(88.72283f), lo = splat(-87.33654f), magic = splat(12582912.f);  // 1.5 * 2^23
+  vec r = x * 1.44269504f + magic;                                                     // rounds to an integer
+  ivec n = (ivec)r - 0x4b400000;
+  r = r - magic;
+  vec f = x - r * 0.693359375f + r * 2.12194440e-4f;
+  vec p = f * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * f + 8.3334519073e-3f;
+  p = p * f + 4.1665795894e-2f;
+  p = p * f + 1.6666665459e-1f;
+  p = p * f + 5.0000001201e-1f;
+  p = p * f * f + f + 1.f;
+  // 2^n in two factors, as n may be 128.
+  ivec half = n >> 1;
+  vec y = p * (vec)((half + 127) << 23) * (vec)((n - half + 127) << 23);
+  y = select_v(x > hi, splat(INFINITY), y);
+  return select_v(x < lo, (vec){0}, y);
+}
+
+INLINE vec sigmoid_v(vec x) { return 1.f / (1.f + exp_v(-x)); }
+
+INLINE int64_t min_i(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// span_of gives part i of parts nearly equal pieces of 0..n.
+struct span { int64_t lo, hi; };
+INLINE struct span span_of(int64_t n, int64_t i, int64_t parts) {
+  return (struct span){n * i / parts, n * (i + 1) / parts};
+}
