@@ -182,6 +182,10 @@ func (c Config) Validate() error {
 			c.EvalSamples == 0 || c.SamplingVariance == FixedSmall || c.SamplingVariance == FixedLarge,
 			"sampling_variance", c.SamplingVariance, fmt.Sprintf("%q or %q", FixedSmall, FixedLarge),
 		},
+		{c.Model.Size <= 1<<12, "model.size", c.Model.Size, "at most 4096 pixels"},
+		{c.Model.Channels <= 1<<14, "model.channels", c.Model.Channels, "at most 16384"},
+		{len(c.Model.Mult) <= 12, "model.mult", c.Model.Mult, "at most 12 levels"},
+		{c.Model.ResBlocks <= 64, "model.res_blocks", c.Model.ResBlocks, "at most 64"},
 		{
 			c.Model.OutChannels == c.Model.InChannels, "model.out_channels", c.Model.OutChannels,
 			fmt.Sprintf("in_channels = %d: the network predicts the noise alone", c.Model.InChannels),

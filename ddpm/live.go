@@ -1,0 +1,111 @@
+package ddpm
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ddpmlab/internal/display"
+)
+
+// live shows a training on the display of its context: a progress bar, and the loss
+// as it falls.
+type live struct {
+	sink      display.Sink
+	id, title string
+	now       func() time.Time
+	start     time.Time
+	total     int64
+
+	step   int64
+	recent float64 // running mean of the loss over about the last 50 iterations
+	n      int64
+	rate   float64 // images a second, likewise
+	steps  []float64
+	losses []float64
+	bucket int64 // iterations that a point of the curve is the mean of
+	sum    float64
+	summed int64
+}
+
+const (
+	curvePoints = 512 // the curve has between half and all of these
+	recentSteps = 50
+)
+
+func newLive(ctx context.Context, t *trainer) *live {
+	return &live{
+		sink: display.FromContext(ctx), now: t.opts.now, start: t.opts.now(),
+		id:    "train-" + Key(t.cfg, t.v, t.set.SHA256())[:16],
+		title: fmt.Sprintf("%s, seed %d", t.v, t.cfg.Seed),
+		total: int64(t.cfg.Iterations), bucket: 1,
+	}
+}
+
+// update takes the loss of an iteration.
+func (l *live) update(step int64, loss, rate float64) {
+	l.step, l.n = step, l.n+1
+	k := float64(min(l.n, recentSteps))
+	l.recent += (loss - l.recent) / k
+	l.rate += (rate - l.rate) / k
+	l.sink.Progress(l.progress(display.Running))
+
+	l.sum, l.summed = l.sum+loss, l.summed+1
+	if l.summed < l.bucket {
+		return
+	}
+	l.steps = append(l.steps, float64(step))
+	l.losses = append(l.losses, l.sum/float64(l.summed))
+	l.sum, l.summed = 0, 0
+	if len(l.steps) == curvePoints {
+		l.halve()
+	}
+	l.curve()
+}
+
+// halve joins neighbouring points, into new slices: the sink has the old ones.
+func (l *live) halve() {
+	var steps, losses []float64
+	for i := 1; i < len(l.steps); i += 2 {
+		steps = append(steps, l.steps[i])
+		losses = append(losses, (l.losses[i-1]+l.losses[i])/2)
+	}
+	l.steps, l.losses, l.bucket = steps, losses, 2*l.bucket
+}
+
+func (l *live) curve() {
+	name := "loss"
+	if l.bucket > 1 {
+		name = fmt.Sprintf("loss, means of %d iterations", l.bucket)
+	}
+	l.sink.Curve(display.Curve{
+		ID: l.id + "-loss", Title: l.title, XLabel: "iteration", YLabel: "loss", LogY: true,
+		Lines: []display.Line{{Name: name, X: l.steps, Y: l.losses}},
+	})
+}
+
+func (l *live) progress(state display.State) display.Progress {
+	p := display.Progress{
+		ID: l.id, Title: l.title, Done: l.step, Total: l.total, Unit: "it", State: state,
+		Elapsed: l.now().Sub(l.start),
+	}
+	if l.n > 0 {
+		p.Values = []display.Value{{Name: "loss", V: l.recent}, {Name: "images/s", V: l.rate}}
+		if s := p.Elapsed.Seconds(); s > 0 {
+			p.Rate = float64(l.n) / s // evaluations count too: it is what ETA needs
+			p.ETA = time.Duration(float64(l.total-l.step) / p.Rate * float64(time.Second))
+		}
+	}
+	return p
+}
+
+// end reports how the training ended, after iteration step.
+func (l *live) end(step int64, err error) {
+	l.step = step
+	p := l.progress(display.Done)
+	p.ETA = 0
+	if err != nil {
+		p.State, p.Note = stateOf(err), err.Error()
+	}
+	l.sink.Progress(p)
+}

@@ -1,0 +1,90 @@
+package ddpm
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"ddpmlab/ddpm/data"
+	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/ref"
+)
+
+// Option is something about a training or a network that changes no number: where
+// it runs, and who is told. Numbers are in Config and Variant.
+type Option func(*options)
+
+type options struct {
+	device     engine.Device
+	threads    int
+	recorder   Recorder
+	save       func(context.Context, *Checkpoint) error
+	saveEvery  int
+	eval       func(ctx context.Context, step int64, d Denoiser) error
+	set        data.Set
+	resume     *Checkpoint
+	now        func() time.Time
+	ownsDevice bool
+}
+
+// Recorder takes the numbers of a run as they come up, step from 1.
+type Recorder interface {
+	Record(step int64, key string, value float64)
+}
+
+// WithDevice runs on d, which the caller closes. The default is a cpu device of its own.
+func WithDevice(d engine.Device) Option { return func(o *options) { o.device = d } }
+
+// WithThreads sets the number of threads of the default device; 0 means one a core.
+func WithThreads(n int) Option { return func(o *options) { o.threads = n } }
+
+// WithRecorder passes the series of a training to r: at every iteration "loss" (what
+// is minimised, mean over the batch), "grad_norm" (L2, of all of it) and
+// "images_per_s"; with a penalty in the loss also "mse" (Eq. 6's part) and
+// "jacobian" (Eq. 9's norm before its factor); at evaluations "ema_rate".
+func WithRecorder(r Recorder) Option { return func(o *options) { o.recorder = r } }
+
+// WithCheckpoints calls save with a copy of the run every so many iterations (0:
+// never so) and before each evaluation. The last state is not passed again: Train
+// returns it. An error of save ends the training.
+func WithCheckpoints(every int, save func(ctx context.Context, c *Checkpoint) error) Option {
+	return func(o *options) { o.save, o.saveEvery = save, every }
+}
+
+// WithEval calls eval at the iterations of Config.EvalSteps, with the network on its
+// EMA weights, valid during the call. When a training is resumed at such an
+// iteration eval is called for it again, in case it had not come to its end. An
+// error of eval ends the training.
+func WithEval(eval func(ctx context.Context, step int64, d Denoiser) error) Option {
+	return func(o *options) { o.eval = eval }
+}
+
+// WithData trains on set, which the caller has opened, instead of opening Config.Data.
+func WithData(set data.Set) Option { return func(o *options) { o.set = set } }
+
+// WithResume goes on from c, which must be of the same Config (Iterations and what
+// concerns evaluation may differ), Variant and data.
+func WithResume(c *Checkpoint) Option { return func(o *options) { o.resume = c } }
+
+// newOptions applies opts and opens the default device.
+func newOptions(opts []Option) (*options, error) {
+	o := &options{now: time.Now}
+	for _, f := range opts {
+		f(o)
+	}
+	if o.device == nil {
+		if o.threads < 1 {
+			o.threads = runtime.GOMAXPROCS(0)
+		}
+		o.device, o.ownsDevice = ref.New(), true
+	}
+	return o, nil
+}
+
+// close closes the device if it is the default one.
+func (o *options) close() error {
+	if o.ownsDevice {
+		return o.device.Close()
+	}
+	return nil
+}
