@@ -1,23 +1,32 @@
 package experiments
 
-import "errors"
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/mattn/go-sqlite3"
+)
 
 // What a caller may want to tell apart with errors.Is. The errors that wrap these name
 // the file or run and say the cure.
 var (
-	ErrReadOnly      = errors.New("database is read-only")
-	ErrFull          = errors.New("disk is full")
-	ErrNotDatabase   = errors.New("not a ddpmlab database")
-	ErrDamaged       = errors.New("database is damaged")
-	ErrNewerSchema   = errors.New("database was written by a newer ddpmlab")
-	ErrLocked        = errors.New("database is locked by another program")
-	ErrNoRun         = errors.New("no such run")
-	ErrAmbiguous     = errors.New("more than one run matches")
-	ErrNoCheckpoint  = errors.New("checkpoint is not here")
-	ErrNotResumable  = errors.New("run cannot be resumed")
-	ErrAlreadyRuns   = errors.New("run is being trained now")
-	ErrInterrupted   = errors.New("training interrupted")
-	ErrMixedProtocol = errors.New("scores were measured in different ways")
+	ErrReadOnly     = errors.New("database is read-only")
+	ErrFull         = errors.New("disk is full")
+	ErrNotDatabase  = errors.New("not a ddpmlab database")
+	ErrDamaged      = errors.New("database is damaged")
+	ErrNewerSchema  = errors.New("database was written by a newer ddpmlab")
+	ErrLocked       = errors.New("database is locked by another program")
+	ErrClosed       = errors.New("database is closed")
+	ErrNoRun        = errors.New("no such run")
+	ErrAmbiguous    = errors.New("more than one run matches")
+	ErrNoCheckpoint = errors.New("checkpoint is not here")
+	ErrNotResumable = errors.New("run cannot be resumed")
+	ErrAlreadyRuns  = errors.New("run is being trained now")
+	ErrInterrupted  = errors.New("training interrupted")
 )
 
 // CellError is what the methods of Lab panic with. The kernel shows CellMessage under
@@ -34,3 +43,79 @@ func (e *CellError) Unwrap() error { return e.Err }
 
 // CellMessage is what a notebook shows.
 func (e *CellError) CellMessage() string { return e.Err.Error() }
+
+// problem is an error of a database or its files, in the user's words.
+type problem struct {
+	path  string
+	kind  error  // one of the Err variables
+	cure  string // what the user can do
+	cause error
+}
+
+func (p *problem) Error() string {
+	return fmt.Sprintf("%s: %v; %s", p.path, p.kind, p.cure)
+}
+
+func (p *problem) Unwrap() []error { return []error{p.kind, p.cause} }
+
+// explain turns what SQLite or the operating system says about the file at path into
+// one sentence with a cure. An error it does not know comes back wrapped with the path.
+func explain(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*problem](err); ok ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	kind, cure := diagnose(err)
+	if kind == nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return &problem{path: path, kind: kind, cure: cure, cause: err}
+}
+
+// Cures, each the end of a sentence.
+const (
+	cureReadOnly = "its file or folder cannot be written; copy it to a folder of your own, or name another by --db or DDPMLAB_DB"
+	cureFull     = "what was saved before is intact; free some space, or name a database on another disk by --db or DDPMLAB_DB"
+	cureNotOurs  = "name another file by --db or DDPMLAB_DB, or move this one away and a new one is made"
+	cureDamaged  = "take it from git or a copy, or save what is readable with `sqlite3 runs.db .recover`"
+	cureLocked   = "end the program that holds it, or wait until it is done, and try again"
+	cureClosed   = "open it again"
+	cureNewer    = "update ddpmlab (git pull), or name another database by --db or DDPMLAB_DB"
+)
+
+// diagnose finds the kind of error, and its cure; a nil kind when it is none of ours.
+func diagnose(err error) (kind error, cure string) {
+	if e, ok := errors.AsType[sqlite3.Error](err); ok {
+		switch e.SystemErrno {
+		case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
+			return ErrFull, cureFull
+		case syscall.EROFS, syscall.EACCES, syscall.EPERM:
+			return ErrReadOnly, cureReadOnly
+		}
+		switch e.Code {
+		case sqlite3.ErrFull:
+			return ErrFull, cureFull
+		case sqlite3.ErrReadonly, sqlite3.ErrCantOpen, sqlite3.ErrPerm:
+			return ErrReadOnly, cureReadOnly
+		case sqlite3.ErrNotADB:
+			return ErrNotDatabase, cureNotOurs
+		case sqlite3.ErrCorrupt:
+			return ErrDamaged, cureDamaged
+		case sqlite3.ErrBusy, sqlite3.ErrLocked:
+			return ErrLocked, cureLocked
+		}
+		return nil, ""
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return ErrFull, cureFull
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return ErrReadOnly, cureReadOnly
+	case errors.Is(err, ErrClosed), errors.Is(err, driver.ErrBadConn):
+		return ErrClosed, cureClosed
+	}
+	return nil, ""
+}

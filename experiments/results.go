@@ -37,14 +37,3 @@ type Samples struct {
 	Steps  int    // of the reverse chain
 	Seed   uint64 // of the chain's noise
 }
-
-// Reference is one number that a paper reports.
-type Reference struct {
-	Paper   string // as "Ning et al. 2023"
-	Table   int
-	Model   string // "ADM", "DDPM-IP", ...
-	Dataset string // "cifar10", "imagenet32", "lsun_tower64"
-	Steps   int    // sampling steps
-	Metric  string // "fid", "sfid", "l1"
-	Value   float64
-}

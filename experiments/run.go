@@ -1,6 +1,8 @@
 package experiments
 
 import (
+	"encoding/json"
+	"math"
 	"time"
 
 	"ddpmlab/ddpm"
@@ -49,13 +51,13 @@ type Run struct {
 	Commit   string    // git commit of the code, or "" outside a repository
 	Dirty    bool      // tracked code differed from Commit
 	Host     string
-	Device   string // as "cpu avx512"
-	Threads  int
+	Device   string // as "cpu avx512 2 threads"
 	Error    string // why it failed or diverged, else ""
 
-	store  *Store             // where series are read from; nil for Detached
-	series map[string][]Point // of a Detached run
-	scores map[string]Protocol
+	store     *Store              // where series are read from; nil for Detached
+	series    map[string][]Point  // of a Detached run
+	last      map[string]float64  // the last value of each series
+	protocols map[string]Protocol // of the series that are scores
 }
 
 // Runs is a list of runs, shown as a table.
@@ -72,20 +74,55 @@ type Protocol struct {
 // Detached returns a run that lives in memory only, with the series and protocols given:
 // what a test, or a reader of another tracker's file, hands to a plot.
 func Detached(r Run, series map[string][]Point, protocols map[string]Protocol) *Run {
-	r.store, r.series, r.scores = nil, series, protocols
+	r.store, r.series, r.protocols = nil, series, protocols
+	r.last = make(map[string]float64)
+	for key, points := range series {
+		if n := len(points); n > 0 {
+			r.last[key] = points[n-1].Value
+		}
+	}
 	return &r
 }
 
 // Summary is one line of `ddpmlab runs list --json`.
 type Summary struct {
-	ID      string             `json:"id"`
-	Variant string             `json:"variant"`
-	Status  string             `json:"status"`
-	Step    int64              `json:"step"`
-	Seed    uint64             `json:"seed"`
-	Preset  string             `json:"preset"`
-	Metrics map[string]*Number `json:"metrics"` // the last value of each series
+	ID      string            `json:"id"`
+	Variant string            `json:"variant"`
+	Status  string            `json:"status"`
+	Step    int64             `json:"step"`
+	Seed    uint64            `json:"seed"`
+	Preset  string            `json:"preset"`
+	Metrics map[string]Number `json:"metrics"` // the last value of each series
+}
+
+// Summaries returns one Summary for each run.
+func (rs Runs) Summaries() []Summary {
+	out := make([]Summary, 0, len(rs)) // JSON: an empty list, not null
+	for _, r := range rs {
+		out = append(out, r.Summary())
+	}
+	return out
+}
+
+// Summary returns the run in short.
+func (r *Run) Summary() Summary {
+	metrics := make(map[string]Number)
+	for key, value := range r.last {
+		metrics[key] = Number(value)
+	}
+	return Summary{
+		ID: r.ID, Variant: r.Name, Status: r.Status, Step: r.Step,
+		Seed: r.Seed, Preset: r.Config.Preset, Metrics: metrics,
+	}
 }
 
 // Number is a float64 whose NaN and infinities are null in JSON, which has none.
 type Number float64
+
+// MarshalJSON implements json.Marshaler.
+func (n Number) MarshalJSON() ([]byte, error) {
+	if x := float64(n); math.IsNaN(x) || math.IsInf(x, 0) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(n))
+}

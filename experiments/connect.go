@@ -1,0 +1,82 @@
+package experiments
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/mattn/go-sqlite3" // also registers the driver
+)
+
+// connect opens a pool of at most n connections to the file at path. The parameters
+// that start with an underscore are run on every connection before its first use.
+func connect(path, params string, n int) (*sql.DB, error) {
+	db, err := sql.Open("sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+params)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(n)
+	return db, nil
+}
+
+// Connection parameters. Write-ahead logging lets one process write while others read;
+// immediate transactions wait their turn instead of failing half-way.
+const (
+	writeParams = "mode=rwc&_journal_mode=WAL&_synchronous=NORMAL&_busy_timeout=10000&_txlock=immediate&_foreign_keys=on"
+	readParams  = "mode=rw&_query_only=true&_busy_timeout=10000&_foreign_keys=on"
+)
+
+// openWriter connects for writing. Two processes that turn on write-ahead logging at
+// one moment may refuse each other in spite of the busy timeout, so it is tried again.
+func openWriter(ctx context.Context, path string) (*sql.DB, error) {
+	db, err := connect(path, writeParams, 1)
+	if err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		err = db.PingContext(ctx)
+		if e, ok := errors.AsType[sqlite3.Error](err); !ok || e.Code != sqlite3.ErrBusy || try == 100 {
+			break
+		}
+		time.Sleep(time.Duration(try) * time.Millisecond)
+	}
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// openReaders connects for reading. A database whose folder cannot be written is read
+// as it lies: nobody changes it there, and SQLite cannot make its lock files beside it.
+func openReaders(ctx context.Context, path string) (*sql.DB, error) {
+	db, err := connect(path, readParams, readers)
+	if err != nil {
+		return nil, err
+	}
+	var n int
+	err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n)
+	if err == nil {
+		return db, nil
+	}
+	db.Close()
+	kind, _ := diagnose(err)
+	if info, e := os.Stat(path + "-wal"); kind != ErrReadOnly || e == nil && info.Size() > 0 {
+		return nil, err
+	}
+	db, e := connect(path, readParams+"&immutable=1", readers)
+	if e != nil {
+		return nil, err
+	}
+	if e := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n); e != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// readers is the number of reading connections.
+const readers = 4

@@ -1,0 +1,178 @@
+package experiments
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"ddpmlab/ddpm"
+)
+
+// The test binary started again is another process that uses the database.
+const (
+	envChild = "EXPERIMENTS_TEST_CHILD" // what the child does
+	envFile  = "EXPERIMENTS_TEST_FILE"  // with which database
+)
+
+func TestMain(m *testing.M) {
+	os.Unsetenv(envPath) // the user's database is not the tests'
+	if name := os.Getenv(envChild); name != "" {
+		if err := children[name](os.Getenv(envFile)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// children is what a child process can do with the database at path.
+var children = map[string]func(path string) error{
+	"endless": childEndless,
+	"runs":    childRuns,
+	"guest":   childGuest,
+	"full":    childFull,
+	"hold":    childHold,
+}
+
+// child prepares the test binary to be started again.
+func child(t *testing.T, name, path string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), envChild+"="+name, envFile+"="+path)
+	return cmd
+}
+
+// childEndless trains until it is killed, and says what it has recorded.
+func childEndless(path string) error {
+	s, err := Open(path)
+	if err != nil {
+		return err
+	}
+	a, _, err := s.begin(context.Background(), testOrder(1))
+	if err != nil {
+		return err
+	}
+	a.start(context.Background())
+	out := bufio.NewWriterSize(os.Stdout, 32) // one line is on its way at most
+	for step := int64(1); ; step++ {
+		a.Record(step, MetricLoss, 1/float64(step))
+		fmt.Fprintf(out, "%s %d %d\n", a.run, step, time.Now().UnixMicro())
+		out.Flush()
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// childRuns records several short runs, as fast as it can, in small transactions.
+func childRuns(path string) error {
+	for n := range 3 {
+		s, err := Open(path)
+		if err != nil {
+			return err
+		}
+		o := testOrder(uint64(os.Getpid()))
+		o.again = true
+		a, _, err := s.begin(context.Background(), o)
+		if err != nil {
+			return err
+		}
+		a.start(context.Background())
+		for step := int64(1); step <= 300; step++ {
+			a.Record(step, MetricLoss, float64(n))
+			a.Record(step, MetricGradNorm, float64(step))
+			if step%10 == 0 {
+				if err := s.Flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if _, err := s.AllRuns(context.Background()); err != nil {
+			return err
+		}
+		if err := a.finish(StatusFinished, 300, ""); err != nil {
+			return err
+		}
+		if err := a.err(); err != nil {
+			return err
+		}
+		if err := s.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// testConfig is a configuration that no test trains with.
+func testConfig(seed uint64) ddpm.Config {
+	c := ddpm.Tour()
+	c.Seed = seed
+	return c
+}
+
+func testOrder(seed uint64) order {
+	c, v := testConfig(seed), ddpm.ADM()
+	return order{config: c, variant: v, key: ddpm.Key(c, v, "data"), data256: "data", env: observe(context.Background(), "cpu 2 threads")}
+}
+
+// testStore opens a new database in a folder of its own.
+func testStore(t *testing.T) *Store {
+	t.Helper()
+	s, err := Open(filepath.Join(t.TempDir(), "runs.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// testRun records a run with the losses given and ends it with the status.
+func testRun(t *testing.T, s *Store, o order, status string, losses ...float64) *Run {
+	t.Helper()
+	a, done, err := s.begin(t.Context(), o)
+	if err != nil || done != "" {
+		t.Fatalf("begin: run %q is done, error %v", done, err)
+	}
+	a.start(t.Context())
+	for i, x := range losses {
+		a.Record(int64(i+1), MetricLoss, x)
+	}
+	if err := a.finish(status, int64(len(losses)), ""); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Run(t.Context(), a.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// lastLine is the last complete line of a child's output, in fields: run, step, time.
+func lastLine(t *testing.T, out string) (run string, step, micros int64) {
+	t.Helper()
+	lines := strings.Split(out[:strings.LastIndexByte(out, '\n')+1], "\n")
+	if len(lines) < 2 {
+		t.Fatalf("the child said nothing: %q", out)
+	}
+	f := strings.Fields(lines[len(lines)-2])
+	step, err1 := strconv.ParseInt(f[1], 10, 64)
+	micros, err2 := strconv.ParseInt(f[2], 10, 64)
+	if err1 != nil || err2 != nil {
+		t.Fatalf("line %q: %v %v", f, err1, err2)
+	}
+	return f[0], step, micros
+}

@@ -1,0 +1,276 @@
+package experiments
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"ddpmlab/ddpm"
+)
+
+const (
+	selectRuns = `SELECT id, name, status, attempt, key, config, variant, step, run.started, coalesce(finished, 0), error,
+			commit_id, dirty, host, device
+		FROM run JOIN session ON session.run = id AND number = (SELECT max(number) FROM session WHERE session.run = id)
+		%s ORDER BY run.started, id`
+	// A run that was scored in two ways shows the later one: rows come by series id.
+	selectLast = `SELECT series.run, series.key, (SELECT coalesce(value, 'NaN') FROM point WHERE series = series.id ORDER BY step DESC LIMIT 1),
+			coalesce(protocol.id, ''), coalesce(detail, '{}'), coalesce(floor, 'NaN')
+		FROM series JOIN run ON run.id = series.run LEFT JOIN protocol ON protocol.id = series.protocol
+		%s ORDER BY series.id`
+)
+
+// runs reads the runs that the WHERE clause selects, oldest first.
+func (s *Store) runs(ctx context.Context, where string, args ...any) (Runs, error) {
+	db, err := s.reader()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.QueryContext(ctx, fmt.Sprintf(selectRuns, where), args...)
+	if err != nil {
+		return nil, explain(s.path, err)
+	}
+	defer rows.Close()
+	byID := make(map[string]*Run)
+	var all Runs
+	for rows.Next() {
+		r, err := s.scanRun(rows)
+		if err != nil {
+			return nil, explain(s.path, err)
+		}
+		byID[r.ID] = r
+		all = append(all, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, explain(s.path, err)
+	}
+	rows.Close()
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return all, explain(s.path, readLast(ctx, db, byID, where, args))
+}
+
+func (s *Store) scanRun(rows *sql.Rows) (*Run, error) {
+	r := &Run{store: s, last: make(map[string]float64), protocols: make(map[string]Protocol)}
+	var config, variant string
+	var started, finished int64
+	if err := rows.Scan(&r.ID, &r.Name, &r.Status, &r.Attempt, &r.Key, &config, &variant, &r.Step, &started, &finished,
+		&r.Error, &r.Commit, &r.Dirty, &r.Host, &r.Device); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal([]byte(config), &r.Config); err != nil {
+		return nil, fmt.Errorf("config of run %s: %w", r.ID, err)
+	}
+	if err := json.Unmarshal([]byte(variant), &r.Variant); err != nil {
+		return nil, fmt.Errorf("variant of run %s: %w", r.ID, err)
+	}
+	r.Seed, r.Started = r.Config.Seed, time.UnixMicro(started)
+	if finished != 0 {
+		r.Finished = time.UnixMicro(finished)
+	}
+	return r, nil
+}
+
+// readLast adds to the runs the last value and the protocol of each of their series.
+func readLast(ctx context.Context, db *sql.DB, runs map[string]*Run, where string, args []any) error {
+	rows, err := db.QueryContext(ctx, fmt.Sprintf(selectLast, where), args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var run, key, detail string
+		var p Protocol
+		var value *number
+		var floor number
+		if err := rows.Scan(&run, &key, &value, &p.ID, &detail, &floor); err != nil {
+			return err
+		}
+		r := runs[run]
+		if r == nil || value == nil { // started after the runs were read, or all points were removed
+			continue
+		}
+		r.last[key] = float64(*value)
+		if p.ID == "" {
+			continue
+		}
+		if err := json.Unmarshal([]byte(detail), &p.Protocol); err != nil {
+			return fmt.Errorf("protocol %s: %w", p.ID, err)
+		}
+		p.Floor = float64(floor)
+		r.protocols[key] = p
+	}
+	return rows.Err()
+}
+
+// number is a stored REAL, or the text NaN that stands in a query for NULL.
+type number float64
+
+// Scan implements sql.Scanner.
+func (n *number) Scan(src any) error {
+	switch v := src.(type) {
+	case float64:
+		*n = number(v)
+	case int64:
+		*n = number(v)
+	case nil, string, []byte:
+		*n = number(math.NaN())
+	default:
+		return fmt.Errorf("a number is stored as %T", src)
+	}
+	return nil
+}
+
+const selectPoints = `SELECT step, time, value FROM point
+	WHERE series = (SELECT max(id) FROM series WHERE run = ? AND key = ?) ORDER BY step`
+
+// Points returns a run's series, by step; nil when it has none of that key.
+func (s *Store) Points(ctx context.Context, run, key string) ([]Point, error) {
+	db, err := s.reader()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.QueryContext(ctx, selectPoints, run, key)
+	if err != nil {
+		return nil, explain(s.path, err)
+	}
+	defer rows.Close()
+	var points []Point
+	for rows.Next() {
+		var p Point
+		var micros int64
+		var value number
+		if err := rows.Scan(&p.Step, &micros, &value); err != nil {
+			return nil, explain(s.path, err)
+		}
+		p.Time, p.Value = time.UnixMicro(micros), float64(value)
+		points = append(points, p)
+	}
+	return points, explain(s.path, rows.Err())
+}
+
+// AllRuns returns every run, oldest first.
+func (s *Store) AllRuns(ctx context.Context) (Runs, error) { return s.runs(ctx, "") }
+
+// Runs returns the runs of every variant that were trained with this configuration, one
+// for each variant: the last finished one, or else the last one. They come in the order
+// in which the variants were first tried.
+func (s *Store) Runs(ctx context.Context, c ddpm.Config) (Runs, error) {
+	all, err := s.runs(ctx, "WHERE seed = ?", int64(c.Seed))
+	if err != nil {
+		return nil, err
+	}
+	want := configText(c)
+	var picked Runs
+	place := make(map[string]int) // of a key in picked
+	for _, r := range all {
+		if configText(r.Config) != want {
+			continue
+		}
+		i, known := place[r.Key]
+		switch {
+		case !known:
+			place[r.Key] = len(picked)
+			picked = append(picked, r)
+		case r.Status == StatusFinished || picked[i].Status != StatusFinished:
+			picked[i] = r
+		}
+	}
+	return picked, nil
+}
+
+// configText is what two configurations have in common when they are equal but for the
+// preset's name. Fields that a stored one lacks are zero.
+func configText(c ddpm.Config) string {
+	c.Preset = ""
+	text, err := json.Marshal(c)
+	if err != nil {
+		return "" // NaN: Validate refuses it
+	}
+	return string(text)
+}
+
+// Run returns the run whose id begins with prefix, in upper or lower case.
+func (s *Store) Run(ctx context.Context, prefix string) (*Run, error) {
+	prefix = strings.ToUpper(strings.TrimSpace(prefix))
+	if prefix == "" || strings.ContainsAny(prefix, "%_*") {
+		return nil, s.noRun(ctx, prefix)
+	}
+	// A range of the primary key: no id has a character above "~".
+	found, err := s.runs(ctx, "WHERE run.id BETWEEN ? AND ?", prefix, prefix+"~")
+	switch {
+	case err != nil:
+		return nil, err
+	case len(found) == 0:
+		return nil, s.noRun(ctx, prefix)
+	case len(found) > 1:
+		return nil, fmt.Errorf("%w %q: %s; give more of the id", ErrAmbiguous, prefix, candidates(found))
+	}
+	return found[0], nil
+}
+
+// noRun is the error for an id that no run has, with the ids there are.
+func (s *Store) noRun(ctx context.Context, prefix string) error {
+	all, err := s.AllRuns(ctx)
+	switch {
+	case err != nil:
+		return err
+	case len(all) == 0:
+		return fmt.Errorf("%w %q in %s: it has no runs yet; train one first", ErrNoRun, prefix, s.path)
+	}
+	return fmt.Errorf("%w %q in %s; there are: %s", ErrNoRun, prefix, s.path, candidates(all))
+}
+
+// candidates lists runs in an error: the newest ones.
+func candidates(runs Runs) string {
+	const most = 8
+	var b strings.Builder
+	for i, r := range slices.Backward(runs) {
+		if len(runs)-1-i == most {
+			fmt.Fprintf(&b, ", and %d older", i+1)
+			break
+		}
+		if i < len(runs)-1 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s (%s, %s)", r.ID, r.Name, r.Status)
+	}
+	return b.String()
+}
+
+// Series returns a series of the run, by step; nil when it has none of that key. On a
+// database that cannot be read it panics with a *CellError; Store.Points returns the error.
+func (r *Run) Series(key string) []Point {
+	if r.store == nil {
+		return r.series[key]
+	}
+	points, err := r.store.Points(context.Background(), r.ID, key)
+	if err != nil {
+		panic(&CellError{Err: err})
+	}
+	return points
+}
+
+// Last returns the last value of a series, as it was when the run was read, and false
+// when it has none.
+func (r *Run) Last(key string) (float64, bool) {
+	v, ok := r.last[key]
+	return v, ok
+}
+
+// Keys lists the run's series, sorted.
+func (r *Run) Keys() []string { return slices.Sorted(maps.Keys(r.last)) }
+
+// Protocol tells how the score in the series key was measured, and false for a series
+// that is not a score, as the loss.
+func (r *Run) Protocol(key string) (Protocol, bool) {
+	p, ok := r.protocols[key]
+	return p, ok
+}

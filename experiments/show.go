@@ -1,0 +1,246 @@
+package experiments
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"ddpmlab/ddpm"
+	"ddpmlab/internal/render"
+)
+
+// Table is the runs as a table, one line each.
+func (rs Runs) Table() *render.Table {
+	t := &render.Table{
+		Caption: fmt.Sprintf("%d runs", len(rs)),
+		Columns: append(append(render.Left("Run", "Variant", "Status"),
+			render.Right("Step", "Seed", "Loss", rs.scoreName())...), render.Left("Started", "Took")...),
+	}
+	if len(rs) == 1 {
+		t.Caption = "1 run"
+	}
+	n := rs.idLength()
+	for _, r := range rs {
+		t.Add(r.ID[:min(n, len(r.ID))], r.Variant.String(), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
+			strconv.FormatUint(r.Seed, 10), r.show(MetricLoss, "%.4f"), r.show(MetricFD, "%.2f"), r.Started.Format(minute), r.took())
+	}
+	t.Notes = rs.scoreNotes()
+	return t
+}
+
+// minute is how times are shown.
+const minute = "2006-01-02 15:04"
+
+// idLength is how much of the ids tells the runs apart.
+func (rs Runs) idLength() int {
+	const least = 10 // the time, of the ULID's 26 characters
+	n := least
+	for seen := map[string]bool{}; n < 26; n++ {
+		clear(seen)
+		for _, r := range rs {
+			seen[r.ID[:min(n, len(r.ID))]] = true
+		}
+		if len(seen) == len(rs) {
+			break
+		}
+	}
+	return n
+}
+
+// scoreName heads the column of scores.
+func (rs Runs) scoreName() string {
+	for _, r := range rs {
+		if p, ok := r.Protocol(MetricFD); ok {
+			return p.Metric
+		}
+	}
+	return "Score"
+}
+
+// scoreNotes says below the table how the scores were measured. Scores of different
+// protocols may stand in a list of runs, but not unsaid.
+func (rs Runs) scoreNotes() []string {
+	var first *Protocol
+	for _, r := range rs {
+		p, ok := r.Protocol(MetricFD)
+		switch {
+		case !ok:
+		case first == nil:
+			first = &p
+		case p.ID != first.ID:
+			return []string{"The scores were measured in different ways and do not compare; a run's own page says how."}
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return []string{first.Describe()}
+}
+
+// Describe is the protocol in one sentence, with the floor.
+func (p Protocol) Describe() string {
+	s := p.Protocol.String()
+	if !math.IsNaN(p.Floor) && p.Floor != 0 {
+		s += fmt.Sprintf("; %d real images score %.2f", p.N, p.Floor)
+	}
+	return s + "."
+}
+
+// Bundle is the table of the runs.
+func (rs Runs) Bundle() render.Bundle { return rs.Table().Bundle() }
+
+// String is the table of the runs as text.
+func (rs Runs) String() string { return rs.Table().String() }
+
+// show is the last value of a series, or a dash.
+func (r *Run) show(key, format string) string {
+	v, ok := r.Last(key)
+	if !ok {
+		return "–"
+	}
+	return fmt.Sprintf(format, v)
+}
+
+// took is how long the run took from its first start to its end.
+func (r *Run) took() string {
+	if r.Finished.IsZero() {
+		return ""
+	}
+	d := r.Finished.Sub(r.Started)
+	if d < time.Minute {
+		return d.Round(time.Second / 10).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// Table is the run as a card: what was asked for, how it went, what was measured.
+func (r *Run) Table() *render.Table {
+	t := &render.Table{Caption: fmt.Sprintf("%s, run %s", r.Variant, r.ID), Columns: render.Left("", "")}
+	t.Add("status", r.statusLine())
+	t.Add("training", fmt.Sprintf("%d of %d steps, batch %d, seed %d, %s", r.Step, r.Config.Iterations, r.Config.Batch, r.Seed, r.Config.Data))
+	t.Add("loss", r.fromTo(MetricLoss, "%.4f"))
+	if p, ok := r.Protocol(MetricFD); ok {
+		t.Add(p.Metric, r.fromTo(MetricFD, "%.2f"))
+		t.Notes = append(t.Notes, p.Describe())
+	}
+	t.Add("started", r.Started.Format(minute)+r.after())
+	t.Add("on", r.place())
+	if r.Commit != "" {
+		t.Add("code", r.code())
+	}
+	return t
+}
+
+func (r *Run) statusLine() string {
+	s := r.Status
+	if r.Attempt > 1 {
+		s += fmt.Sprintf(", attempt %d", r.Attempt)
+	}
+	if r.Error != "" {
+		s += ": " + r.Error
+	}
+	return s
+}
+
+// fromTo is the first and the last value of a series.
+func (r *Run) fromTo(key, format string) string {
+	last, ok := r.Last(key)
+	if !ok {
+		return "–"
+	}
+	if points := r.Series(key); len(points) > 1 {
+		first := points[0]
+		return fmt.Sprintf(format+" (step %d) → "+format+" (step %d)", first.Value, first.Step, last, points[len(points)-1].Step)
+	}
+	return fmt.Sprintf(format, last)
+}
+
+func (r *Run) after() string {
+	if t := r.took(); t != "" {
+		return ", took " + t
+	}
+	return ""
+}
+
+func (r *Run) place() string {
+	s := r.Host
+	if r.Device != "" {
+		s += ", " + r.Device
+	}
+	return s
+}
+
+func (r *Run) code() string {
+	s := r.Commit[:min(12, len(r.Commit))]
+	if r.Dirty {
+		s += " with changes"
+	}
+	return s
+}
+
+// Bundle is the run's card.
+func (r *Run) Bundle() render.Bundle { return r.Table().Bundle() }
+
+// String is the run's card as text.
+func (r *Run) String() string { return r.Table().String() }
+
+// Table is the bias by run and chain length, without the paper's row.
+func (b *BiasResult) Table() *render.Table {
+	t := &render.Table{Caption: "Exposure bias: mean L1 distance per pixel (Alg. 3)", Columns: render.Left("Run")}
+	for _, n := range b.Steps {
+		t.Columns = append(t.Columns, render.Right(fmt.Sprintf("%d steps", n))...)
+	}
+	for _, row := range b.Rows {
+		cells := []string{row.Run.Variant.String()}
+		for _, v := range row.Bias {
+			cells = append(cells, fmt.Sprintf("%.4f ± %.4f", v.L1, v.StdErr))
+		}
+		t.Add(cells...)
+	}
+	t.Notes = []string{b.Protocol}
+	return t
+}
+
+// Bundle is the table.
+func (b *BiasResult) Bundle() render.Bundle { return b.Table().Bundle() }
+
+// String is the table as text.
+func (b *BiasResult) String() string { return b.Table().String() }
+
+// Table is the score by run and number of sampling steps, without the paper's rows.
+func (s *SweepResult) Table() *render.Table {
+	t := &render.Table{Caption: s.Protocol.Metric + " by sampling steps", Columns: render.Left("Run")}
+	for _, n := range s.Steps {
+		t.Columns = append(t.Columns, render.Right(fmt.Sprintf("%d steps", n))...)
+	}
+	for _, row := range s.Rows {
+		cells := []string{row.Run.Variant.String()}
+		for _, v := range row.FD {
+			cells = append(cells, fmt.Sprintf("%.2f", v))
+		}
+		t.Add(cells...)
+	}
+	t.Notes = []string{s.Protocol.Describe()}
+	return t
+}
+
+// Bundle is the table.
+func (s *SweepResult) Bundle() render.Bundle { return s.Table().Bundle() }
+
+// String is the table as text.
+func (s *SweepResult) String() string { return s.Table().String() }
+
+// Bundle is the images as a grid.
+func (s *Samples) Bundle() render.Bundle {
+	b := s.Images.Bundle()
+	b.Set(render.Plain, []byte(s.String()))
+	return b
+}
+
+// String tells what was drawn.
+func (s *Samples) String() string {
+	return fmt.Sprintf("%v from %s (run %s) in %d steps, seed %d", s.Images, s.Run.Variant, s.Run.ID, s.Steps, s.Seed)
+}
+
+var _ ddpm.Recorder = (*session)(nil)
