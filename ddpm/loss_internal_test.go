@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/cpu"
 	"ddpmlab/ddpm/engine/grad"
 	"ddpmlab/ddpm/engine/op"
 	"ddpmlab/ddpm/engine/ref"
@@ -223,6 +224,9 @@ func TestHutchinsonIsUnbiased(t *testing.T) {
 // tiny_gradients.json was made with PyTorch in float64, double backward included:
 // loss and penalty of the tiny U-Net with its first three outputs as ε_θ.
 func TestLossOfTinyUNet(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the reference device for seconds")
+	}
 	var golden struct {
 		MSE       float64              `json:"mse"`
 		GradL2    map[string]float64   `json:"mse_grad_l2"`
@@ -264,6 +268,77 @@ func TestLossOfTinyUNet(t *testing.T) {
 			near("penalty's gradient norm of "+k.Name, l2(penalty), want)
 		}
 	}
+}
+
+// The cpu device's gradients of the same losses, in float32 with Winograd's
+// convolutions, stay within the tolerances that design and README state.
+func TestLossOfTinyUNetOnCPU(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the reference device for seconds")
+	}
+	d, err := cpu.New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, tt := range []struct {
+		name string
+		v    Variant
+		tol  float64
+	}{
+		{"loss", ADM(), 5e-5},
+		{"penalty, ones", Variant{GradPenalty: 1, GradPenaltyMode: Ones}, 2e-4},
+		{"penalty, signs", GradPenalty(1), 2e-4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := tinyLoss(t, tt.v)
+			state, err := d.NewState(c.program.ParamLen)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer state.Close()
+			exec, err := d.Load(c.program, state)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer exec.Close()
+			// Both devices get the numbers as float32, which the network amplifies.
+			for i := range c.inputs {
+				exec.Set(i, narrow(c.inputs[i]))
+			}
+			state.Set(engine.Weights, narrow(c.weights))
+			if err := exec.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			outputs, grads := c.run(t)
+			got := make([]float32, c.program.ParamLen)
+			state.Get(engine.Grads, got)
+			for i, g := range got {
+				grads[i] -= float64(g)
+			}
+			norm := state.GradNorm()
+			if rel := l2(grads) / norm; !(rel < tt.tol) {
+				t.Errorf("gradients differ by %.2g of their norm %.6g, want %.2g", rel, norm, tt.tol)
+			} else {
+				t.Logf("gradients differ by %.2g of their norm %.6g", rel, norm)
+			}
+			var out [1]float32
+			exec.Get(0, out[:])
+			if rel := math.Abs(float64(out[0])/outputs[0] - 1); !(rel < tt.tol) {
+				t.Errorf("loss = %v, want %v", out[0], outputs[0])
+			}
+		})
+	}
+}
+
+// narrow rounds x to float32, in place too.
+func narrow(x []float64) []float32 {
+	y := make([]float32, len(x))
+	for i, v := range x {
+		y[i] = float32(v)
+		x[i] = float64(y[i])
+	}
+	return y
 }
 
 // l2 is the Euclidean norm.

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"ddpmlab/ddpm"
-	"ddpmlab/ddpm/engine/ref"
 )
 
 // newNetwork is the tiny network with weights that are not zero anywhere.
@@ -20,7 +19,7 @@ func newNetwork(t testing.TB) *ddpm.Network {
 	for i := range c.EMA {
 		c.EMA[i] *= 0.3
 	}
-	n, err := ddpm.NewNetwork(c, ddpm.WithDevice(ref.New()))
+	n, err := ddpm.NewNetwork(c, ddpm.WithThreads(2))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,12 +2,11 @@ package ddpm
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"ddpmlab/ddpm/data"
 	"ddpmlab/ddpm/engine"
-	"ddpmlab/ddpm/engine/ref"
+	"ddpmlab/ddpm/engine/cpu"
 )
 
 // Option is something about a training or a network that changes no number: where
@@ -35,7 +34,7 @@ type Recorder interface {
 // WithDevice runs on d, which the caller closes. The default is a cpu device of its own.
 func WithDevice(d engine.Device) Option { return func(o *options) { o.device = d } }
 
-// WithThreads sets the number of threads of the default device; 0 means one a core.
+// WithThreads sets the number of threads of the default device; 0 means one for each processor.
 func WithThreads(n int) Option { return func(o *options) { o.threads = n } }
 
 // WithRecorder passes the series of a training to r: at every iteration "loss" (what
@@ -73,10 +72,11 @@ func newOptions(opts []Option) (*options, error) {
 		f(o)
 	}
 	if o.device == nil {
-		if o.threads < 1 {
-			o.threads = runtime.GOMAXPROCS(0)
+		d, err := cpu.New(o.threads)
+		if err != nil {
+			return nil, err
 		}
-		o.device, o.ownsDevice = ref.New(), true
+		o.device, o.ownsDevice = d, true
 	}
 	return o, nil
 }
