@@ -19,6 +19,11 @@ import (
 // most of the standard library; the packages named here are those whose API has grown
 // since, or that it lacks.
 var list = []string{
+	"ddpmlab/ddpm",
+	"ddpmlab/ddpm/data",
+	"ddpmlab/experiments",
+	"ddpmlab/plots",
+
 	"gonum.org/v1/gonum/floats",
 	"gonum.org/v1/gonum/mat",
 	"gonum.org/v1/gonum/stat",

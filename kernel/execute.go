@@ -1,0 +1,164 @@
+package kernel
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"slices"
+
+	"ddpmlab/internal/cell"
+	"ddpmlab/internal/display"
+	"ddpmlab/internal/render"
+)
+
+// executeRequest is the content of an execute_request.
+type executeRequest struct {
+	Code            string            `json:"code"`
+	Silent          bool              `json:"silent"`
+	StoreHistory    *bool             `json:"store_history"` // default true
+	UserExpressions map[string]string `json:"user_expressions"`
+	StopOnError     *bool             `json:"stop_on_error"` // default true
+}
+
+// execute runs a cell and answers.
+func (k *kernel) execute(r request) {
+	var q executeRequest
+	if err := json.Unmarshal(r.Content, &q); err != nil {
+		k.reply(r, errorContent("kernel error", "execute_request: "+err.Error(), nil))
+		return
+	}
+	store := !q.Silent && (q.StoreHistory == nil || *q.StoreHistory)
+	ctx, n := k.begin(q.Code, store)
+	k.parent.Store(r.message)
+	if !q.Silent {
+		k.publish(r.message, "execute_input", map[string]any{"code": q.Code, "execution_count": n})
+	}
+
+	sink := newCellSink(func(id string, update bool, b render.Bundle) { k.show(r.message, id, update, b) })
+	throttle := display.NewThrottle(sink)
+	vs, f := k.in.Eval(display.NewContext(ctx, throttle), source{Number: n, Source: q.Code, Aside: !store})
+	throttle.Flush()
+	sink.flush()
+
+	var result render.Bundle
+	if f == nil {
+		var err error
+		if result, err = showResult(vs); err != nil {
+			f = errorFault(vs[len(vs)-1].At, err)
+		}
+	}
+	k.capture.flush()
+	k.end(store, q.Code, result, f)
+
+	if f != nil {
+		lines := f.text(k.in.Line)
+		k.publish(r.message, "error", map[string]any{"ename": f.Name, "evalue": f.Message, "traceback": lines})
+		content := errorContent(f.Name, f.Message, lines)
+		content["execution_count"] = n
+		k.reply(r, content)
+		if q.StopOnError == nil || *q.StopOnError {
+			k.abortQueued()
+		}
+		return
+	}
+	if !result.Empty() && !q.Silent {
+		m := toMIME(result)
+		k.publish(r.message, "execute_result", map[string]any{
+			"execution_count": n, "data": m.Data, "metadata": m.Metadata,
+		})
+	}
+	k.reply(r, map[string]any{
+		"status": "ok", "execution_count": n, "payload": []any{},
+		"user_expressions": k.userExpressions(ctx, n, q.UserExpressions),
+	})
+}
+
+// begin makes a cell's context and number.
+func (k *kernel) begin(code string, store bool) (context.Context, int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if store {
+		k.count++
+	}
+	ctx, cancel := context.WithCancelCause(k.background.ctx)
+	k.cancel = cancel
+	select {
+	case <-k.quit:
+		cancel(errShutdown)
+	default:
+	}
+	return cell.NewContext(ctx, cell.Cell{
+		Notebook: os.Getenv("JPY_SESSION_NAME"), Index: k.count, Source: code, Before: slices.Clip(k.sources),
+	}), max(k.count, 1)
+}
+
+// end records a cell that has run. Its context goes on, for what it left running.
+func (k *kernel) end(store bool, code string, result render.Bundle, f *fault) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.cancel = nil
+	k.sources = append(k.sources, code)
+	if store {
+		k.history = append(k.history, historyEntry{Line: k.count, Source: code, Output: result.String()})
+	}
+}
+
+// show publishes a display, or an update of one. What the cell printed before comes first.
+func (k *kernel) show(parent *message, id string, update bool, b render.Bundle) {
+	typ := "update_display_data"
+	if !update {
+		typ = "display_data"
+		k.capture.flush()
+	}
+	k.iopub.wait(outputLimit)
+	m := toMIME(b)
+	transient := map[string]any{}
+	if id != "" {
+		transient["display_id"] = id
+	}
+	k.publish(parent, typ, map[string]any{"data": m.Data, "metadata": m.Metadata, "transient": transient})
+}
+
+// userExpressions evaluates the expressions a client sent along with a cell.
+func (k *kernel) userExpressions(ctx context.Context, n int, exprs map[string]string) map[string]any {
+	out := map[string]any{}
+	for name, src := range exprs {
+		vs, f := k.in.Eval(ctx, source{Number: n, Source: src, Aside: true})
+		var b render.Bundle
+		if f == nil {
+			var err error
+			if b, err = showResult(vs); err != nil {
+				f = errorFault(vs[len(vs)-1].At, err)
+			}
+		}
+		if f != nil {
+			out[name] = errorContent(f.Name, f.Message, []string{f.Message})
+			continue
+		}
+		m := toMIME(b)
+		out[name] = map[string]any{"status": "ok", "data": m.Data, "metadata": m.Metadata}
+	}
+	return out
+}
+
+// abortQueued answers the cells that were sent before their predecessor failed. Other
+// requests keep their turn.
+func (k *kernel) abortQueued() {
+	for range len(k.requests) {
+		r := <-k.requests
+		if r.Header.Type != "execute_request" {
+			k.handle(r)
+			continue
+		}
+		k.status(r.message, "busy")
+		k.reply(r, map[string]any{"status": "aborted"})
+		k.status(r.message, "idle")
+	}
+}
+
+func errorContent(name, message string, traceback []string) map[string]any {
+	if traceback == nil {
+		traceback = []string{message}
+	}
+	return map[string]any{"status": "error", "ename": name, "evalue": message, "traceback": traceback}
+}

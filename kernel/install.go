@@ -1,0 +1,140 @@
+package kernel
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// InstallOptions are where and under which name Install puts the kernel. The zero value
+// installs it for the user, as ddpmlab.
+type InstallOptions struct {
+	// Name is the kernelspec's name, "" for ddpmlab.
+	Name string
+	// DisplayName is what notebooks show, "" for Go (ddpmlab).
+	DisplayName string
+	// Prefix installs under PREFIX/share/jupyter.
+	Prefix string
+	// SysPrefix installs under the prefix of the active Python environment.
+	SysPrefix bool
+	// Executable is the program that is copied, "" for this one.
+	Executable string
+}
+
+// Install makes the kernel known to Jupyter and returns the kernelspec's folder. The
+// program is copied into that folder: the one that runs may be temporary, as under go run.
+func Install(opt InstallOptions) (string, error) {
+	name := opt.Name
+	if name == "" {
+		name = "ddpmlab"
+	}
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" {
+		return "", fmt.Errorf("kernel name %q: only letters, digits, -, _ and . are possible", opt.Name)
+	}
+	data, err := dataDir(opt)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(data, "kernels", name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("install the kernel: %w", err)
+	}
+	program := filepath.Join(dir, "ddpmlab")
+	if err := copyProgram(opt.Executable, program); err != nil {
+		return "", fmt.Errorf("install the kernel: %w", err)
+	}
+	display := opt.DisplayName
+	if display == "" {
+		display = "Go (ddpmlab)"
+	}
+	spec, err := json.MarshalIndent(map[string]any{
+		"argv":                    []string{program, "kernel", "serve", "-f", "{connection_file}"},
+		"display_name":            display,
+		"language":                "go",
+		"interrupt_mode":          "message",
+		"kernel_protocol_version": protocolVersion,
+		"metadata":                map[string]any{"debugger": false},
+	}, "", "  ")
+	if err != nil {
+		return "", err
+	}
+	if err := writeFile(filepath.Join(dir, "kernel.json"), append(spec, '\n')); err != nil {
+		return "", fmt.Errorf("install the kernel: %w", err)
+	}
+	return dir, nil
+}
+
+// dataDir is Jupyter's data folder that the options name.
+func dataDir(opt InstallOptions) (string, error) {
+	switch {
+	case opt.Prefix != "" && opt.SysPrefix:
+		return "", errors.New("install the kernel: give either a prefix or sys-prefix, not both")
+	case opt.Prefix != "":
+		abs, err := filepath.Abs(opt.Prefix)
+		return filepath.Join(abs, "share", "jupyter"), err
+	case opt.SysPrefix:
+		prefix, err := sysPrefix()
+		return filepath.Join(prefix, "share", "jupyter"), err
+	}
+	if dir := os.Getenv("JUPYTER_DATA_DIR"); dir != "" {
+		return dir, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("install the kernel: %w", err)
+	}
+	if runtime.GOOS == "darwin" {
+		return filepath.Join(home, "Library", "Jupyter"), nil
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "jupyter"), nil
+	}
+	return filepath.Join(home, ".local", "share", "jupyter"), nil
+}
+
+// sysPrefix is the prefix of the Python environment that is active.
+func sysPrefix() (string, error) {
+	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
+		if dir := os.Getenv(name); dir != "" {
+			return dir, nil
+		}
+	}
+	out, err := exec.Command("python3", "-c", "import sys; print(sys.prefix)").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask python3 for its prefix: %w; activate an environment or give --prefix", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// copyProgram copies the program from (this one when empty) to the file to, whole or not
+// at all. A kernel that runs from an older copy goes on.
+func copyProgram(from, to string) error {
+	if from == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		from = self
+	}
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.CreateTemp(filepath.Dir(to), ".ddpmlab.*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(dst.Name())
+	_, err = io.Copy(dst, src)
+	if err := errors.Join(err, dst.Chmod(0o755), dst.Close()); err != nil {
+		return err
+	}
+	return os.Rename(dst.Name(), to)
+}

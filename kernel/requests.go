@@ -1,0 +1,197 @@
+package kernel
+
+import (
+	"encoding/json"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"unicode/utf8"
+)
+
+// handlers answer the requests by type; execute and what it needs is in execute.go.
+var handlers map[string]func(*kernel, request)
+
+func init() {
+	handlers = map[string]func(*kernel, request){
+		"kernel_info_request": (*kernel).kernelInfo,
+		"execute_request":     (*kernel).execute,
+		"complete_request":    (*kernel).complete,
+		"inspect_request":     (*kernel).inspect,
+		"is_complete_request": (*kernel).isComplete,
+		"history_request":     (*kernel).historyReply,
+		"comm_info_request":   (*kernel).commInfo,
+		"comm_open":           (*kernel).commOpen,
+		"comm_msg":            func(*kernel, request) {},
+		"comm_close":          func(*kernel, request) {},
+		"interrupt_request":   (*kernel).interruptRequest,
+		"shutdown_request":    (*kernel).shutdownRequest,
+	}
+}
+
+func (k *kernel) kernelInfo(r request) {
+	k.reply(r, map[string]any{
+		"status":                 "ok",
+		"protocol_version":       protocolVersion,
+		"implementation":         "ddpmlab",
+		"implementation_version": version(),
+		"language_info": map[string]any{
+			"name": "go", "version": strings.TrimPrefix(runtime.Version(), "go"),
+			"mimetype": "text/x-go", "file_extension": ".go",
+			"pygments_lexer": "go", "codemirror_mode": "go", "nbconvert_exporter": "script",
+		},
+		"banner":             "ddpmlab: Go cells for diffusion models",
+		"debugger":           false,
+		"help_links":         []any{map[string]any{"text": "The Go language", "url": "https://go.dev/ref/spec"}},
+		"supported_features": []string{},
+	})
+}
+
+// version is the module's version as built.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return strings.TrimPrefix(info.Main.Version, "v")
+	}
+	return "0.1.0"
+}
+
+// atCursor is the content of complete_request and inspect_request. The cursor counts
+// Unicode code points.
+type atCursor struct {
+	Code   string `json:"code"`
+	Cursor int    `json:"cursor_pos"`
+}
+
+// offset is the cursor in bytes.
+func (q atCursor) offset() int {
+	for i := range q.Code {
+		if q.Cursor <= 0 {
+			return i
+		}
+		q.Cursor--
+	}
+	return len(q.Code)
+}
+
+func (k *kernel) complete(r request) {
+	var q atCursor
+	json.Unmarshal(r.Content, &q) // decode checked that it is JSON; missing fields are zero
+	names, start := k.in.Complete(q.Code, q.offset())
+	if names == nil {
+		names = []string{}
+	}
+	k.reply(r, map[string]any{
+		"status": "ok", "matches": names, "metadata": map[string]any{},
+		"cursor_start": utf8.RuneCountInString(q.Code[:start]),
+		"cursor_end":   utf8.RuneCountInString(q.Code[:q.offset()]),
+	})
+}
+
+func (k *kernel) inspect(r request) {
+	var q atCursor
+	json.Unmarshal(r.Content, &q)
+	text := k.in.Inspect(q.Code, q.offset())
+	data := map[string]any{}
+	if text != "" {
+		data["text/plain"] = text
+	}
+	k.reply(r, map[string]any{"status": "ok", "found": text != "", "data": data, "metadata": map[string]any{}})
+}
+
+func (k *kernel) isComplete(r request) {
+	var q struct {
+		Code string `json:"code"`
+	}
+	json.Unmarshal(r.Content, &q)
+	status, indent := completeness(q.Code)
+	content := map[string]any{"status": status}
+	if status == "incomplete" {
+		content["indent"] = indent
+	}
+	k.reply(r, content)
+}
+
+// historyEntry is a cell that has run.
+type historyEntry struct {
+	Line   int
+	Source string
+	Output string
+}
+
+func (k *kernel) historyReply(r request) {
+	var q struct {
+		Output  bool   `json:"output"`
+		Type    string `json:"hist_access_type"` // range, tail or search
+		Start   int    `json:"start"`
+		Stop    int    `json:"stop"`
+		N       int    `json:"n"`
+		Pattern string `json:"pattern"` // with * and ?
+		Unique  bool   `json:"unique"`
+	}
+	json.Unmarshal(r.Content, &q)
+	k.mu.Lock()
+	all := k.history
+	k.mu.Unlock()
+
+	var pattern *regexp.Regexp
+	if q.Type == "search" {
+		p := regexp.QuoteMeta(q.Pattern)
+		p = strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(p)
+		pattern = regexp.MustCompile("(?s)^" + p + "$")
+	}
+	var picked []historyEntry
+	last := map[string]int{} // source -> its last entry
+	for i, e := range all {
+		last[e.Source] = i
+	}
+	for i, e := range all {
+		switch {
+		case q.Type == "range" && (e.Line < q.Start || q.Stop > 0 && e.Line >= q.Stop),
+			pattern != nil && !pattern.MatchString(e.Source),
+			q.Unique && last[e.Source] != i:
+		default:
+			picked = append(picked, e)
+		}
+	}
+	if q.Type != "range" && q.N > 0 && len(picked) > q.N {
+		picked = picked[len(picked)-q.N:]
+	}
+	history := []any{} // [session, line, source] or [session, line, [source, output]]
+	for _, e := range picked {
+		var src any = e.Source
+		if q.Output {
+			src = []any{e.Source, e.Output}
+		}
+		history = append(history, []any{0, e.Line, src})
+	}
+	k.reply(r, map[string]any{"status": "ok", "history": history})
+}
+
+func (k *kernel) commInfo(r request) {
+	k.reply(r, map[string]any{"status": "ok", "comms": map[string]any{}})
+}
+
+// commOpen refuses: no cell can be the other end of a comm.
+func (k *kernel) commOpen(r request) {
+	var q struct {
+		ID string `json:"comm_id"`
+	}
+	json.Unmarshal(r.Content, &q)
+	k.publish(r.message, "comm_close", map[string]any{"comm_id": q.ID, "data": map[string]any{}})
+}
+
+func (k *kernel) interruptRequest(r request) {
+	k.interrupt()
+	k.reply(r, map[string]any{"status": "ok"})
+}
+
+func (k *kernel) shutdownRequest(r request) {
+	var q struct {
+		Restart bool `json:"restart"`
+	}
+	json.Unmarshal(r.Content, &q)
+	content := map[string]any{"status": "ok", "restart": q.Restart}
+	k.reply(r, content)
+	k.publish(r.message, "shutdown_reply", content)
+	k.shutdown()
+}

@@ -1,0 +1,268 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-zeromq/zmq4"
+)
+
+// Serve runs a kernel on the sockets that the connection file names, until a client asks
+// it to shut down (it returns nil) or ctx ends. It takes over the process's standard
+// output and error for the notebook meanwhile, and SIGINT interrupts the running cell.
+func Serve(ctx context.Context, connectionFile string) error {
+	c, err := readConnection(connectionFile)
+	if err != nil {
+		return err
+	}
+	k, err := newKernel(c)
+	if err != nil {
+		return err
+	}
+	k.capture, err = startCapture(k.stream)
+	if err != nil {
+		return errors.Join(err, k.close())
+	}
+	k.logger = k.capture.saved
+
+	sigs := make(chan os.Signal, 1)
+	signal.Notify(sigs, os.Interrupt)
+	defer signal.Stop(sigs)
+	go func() {
+		for range sigs {
+			k.interrupt()
+		}
+	}()
+	return k.run(ctx)
+}
+
+// kernel is a running kernel.
+type kernel struct {
+	session *session
+	in      interpreter
+	capture *capture // nil: the process's output is left alone
+	logger  io.Writer
+
+	shell, control, stdin, iopub, heartbeat *socket
+
+	requests chan request  // of the shell socket
+	quit     chan struct{} // closed when a shutdown was asked for
+	quitOnce sync.Once
+
+	parent atomic.Pointer[message] // of output that comes now
+
+	mu         sync.Mutex
+	count      int      // executions so far
+	sources    []string // of the cells executed so far
+	history    []historyEntry
+	cancel     context.CancelCauseFunc // of the running cell, nil when idle
+	background *generation             // parent of all cells' contexts
+}
+
+// request is a message and the socket it came by.
+type request struct {
+	*message
+	from *socket
+}
+
+// generation is the common parent of contexts of cells; when the kernel is interrupted
+// while no cell runs, it ends, and with it what earlier cells left running.
+type generation struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+func newGeneration() *generation {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &generation{ctx, cancel}
+}
+
+var (
+	errInterrupted = errors.New("interrupted")
+	errShutdown    = errors.New("the kernel is shutting down")
+)
+
+// newKernel starts the interpreter and opens the sockets.
+func newKernel(c connection) (*kernel, error) {
+	in, err := newGomacro()
+	if err != nil {
+		return nil, err
+	}
+	k := &kernel{
+		session: newSession(c.Key), in: in, logger: os.Stderr,
+		requests: make(chan request, 1<<12), quit: make(chan struct{}),
+		background: newGeneration(),
+	}
+	open := func(s **socket, port int, typ zmq4.SocketType, receive func(*socket, *peer, [][]byte)) {
+		if err == nil {
+			*s, err = listen(c, port, typ, k.logf, func(p *peer, frames [][]byte) {
+				k.mu.Lock() // *s is set by now
+				sock := *s
+				k.mu.Unlock()
+				receive(sock, p, frames)
+			})
+		}
+	}
+	k.mu.Lock()
+	open(&k.shell, c.Shell, zmq4.Router, k.receive)
+	open(&k.control, c.Control, zmq4.Router, k.receive)
+	open(&k.stdin, c.Stdin, zmq4.Router, func(*socket, *peer, [][]byte) {}) // input is not asked for
+	open(&k.iopub, c.IOPub, zmq4.XPub, func(_ *socket, p *peer, frames [][]byte) {
+		if len(frames) == 1 {
+			p.subscription(frames[0])
+		}
+	})
+	open(&k.heartbeat, c.Heartbeat, zmq4.Rep, func(s *socket, p *peer, frames [][]byte) { s.queue(p, frames) })
+	k.mu.Unlock()
+	if err != nil {
+		return nil, errors.Join(err, k.close())
+	}
+	return k, nil
+}
+
+// run answers requests until shutdown or the end of ctx.
+func (k *kernel) run(ctx context.Context) error {
+	k.publish(nil, "status", map[string]any{"execution_state": "starting"})
+	var err error
+	for {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-k.quit:
+		case r := <-k.requests:
+			k.handle(r)
+			continue
+		}
+		break
+	}
+	k.capture.flush()
+	k.capture.stop()
+	return errors.Join(err, k.close())
+}
+
+func (k *kernel) close() error {
+	k.background.cancel(errShutdown)
+	var errs []error
+	for _, s := range []*socket{k.shell, k.control, k.stdin, k.iopub, k.heartbeat} {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// receive takes a request in. Those of the control socket are answered here, on the
+// goroutine of their connection, and so never wait for a cell.
+func (k *kernel) receive(s *socket, p *peer, frames [][]byte) {
+	m, err := k.session.decode(frames)
+	if err != nil {
+		k.logf("dropped a message: %v", err)
+		return
+	}
+	m.Route = [][]byte{[]byte(p.identity)}
+	r := request{m, s}
+	if s == k.control {
+		k.handle(r)
+		return
+	}
+	select {
+	case k.requests <- r:
+	case <-k.quit:
+	}
+}
+
+// handle answers a request, between the status messages that say the kernel is at it.
+func (k *kernel) handle(r request) {
+	k.status(r.message, "busy")
+	defer k.status(r.message, "idle")
+	defer func() {
+		if e := recover(); e != nil { // an accident of the kernel's own
+			k.logf("%s: %v\n%s", r.Header.Type, e, debug.Stack())
+			k.reply(r, map[string]any{
+				"status": "error", "ename": "kernel error", "evalue": fmt.Sprint(e), "traceback": []string{fmt.Sprint(e)},
+			})
+		}
+	}()
+	answer, ok := handlers[r.Header.Type]
+	if !ok {
+		k.logf("no answer to a message of type %q", r.Header.Type)
+		return
+	}
+	answer(k, r)
+}
+
+// interrupt stops the running cell; with none running, what earlier cells left behind.
+func (k *kernel) interrupt() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cancel != nil {
+		k.cancel(errInterrupted)
+		return
+	}
+	k.background.cancel(errInterrupted)
+	k.background = newGeneration()
+}
+
+// shutdown stops the running cell and ends run once it has stopped, or has been given up.
+func (k *kernel) shutdown() {
+	k.quitOnce.Do(func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		close(k.quit)
+		k.background.cancel(errShutdown)
+		if k.cancel != nil {
+			k.cancel(errShutdown)
+		}
+	})
+}
+
+// reply answers a request on the socket it came by.
+func (k *kernel) reply(r request, content any) {
+	typ := r.Header.Type
+	if n := len(typ) - len("_request"); n > 0 {
+		typ = typ[:n] + "_reply"
+	}
+	frames, err := k.session.encode(r.Route, typ, r.message, content)
+	if err != nil {
+		k.logf("%v", err)
+		return
+	}
+	r.from.send(string(r.Route[0]), frames[len(r.Route):])
+}
+
+// publish sends a message to all clients.
+func (k *kernel) publish(parent *message, typ string, content any) {
+	frames, err := k.session.encode([][]byte{[]byte("kernel." + typ)}, typ, parent, content)
+	if err != nil {
+		k.logf("%v", err)
+		return
+	}
+	k.iopub.publish(frames)
+}
+
+func (k *kernel) status(parent *message, state string) {
+	k.publish(parent, "status", map[string]any{"execution_state": state})
+}
+
+// outputLimit is how much output may wait for the fastest client, in bytes, before what
+// makes it is held up.
+const outputLimit = 8 << 20
+
+// stream publishes captured output, as that of the cell that runs or ran last.
+func (k *kernel) stream(name, text string) {
+	k.iopub.wait(outputLimit)
+	k.publish(k.parent.Load(), "stream", map[string]any{"name": name, "text": text})
+}
+
+// logf writes to the kernel's log, the standard error it was started with.
+func (k *kernel) logf(format string, args ...any) {
+	fmt.Fprintf(k.logger, "%s ddpmlab kernel: %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
+}
