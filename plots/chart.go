@@ -111,12 +111,12 @@ func (ch *chart) drawAxes(c draw.Canvas) {
 	data := p.DataCanvas(inner)
 	if ch.xlabel != "" {
 		label.XAlign, label.YAlign = text.XCenter, text.YBottom
-		c.FillText(label, vg.Point{X: data.Center().X, Y: c.Min.Y + 2*px}, shorten(ch.xlabel, label, c.Size().X))
+		c.FillText(label, vg.Point{X: data.Center().X, Y: c.Min.Y + 2*px}, shorten(ch.xlabel, label, data.Size().X))
 	}
 	if ch.ylabel != "" {
 		label.XAlign, label.YAlign, label.Rotation = text.XCenter, text.YTop, math.Pi/2
 		flat := textStyle(labelSize, ink)
-		c.FillText(label, vg.Point{X: c.Min.X, Y: data.Center().Y}, shorten(ch.ylabel, flat, inner.Size().Y))
+		c.FillText(label, vg.Point{X: c.Min.X, Y: data.Center().Y}, shorten(ch.ylabel, flat, data.Size().Y))
 	}
 	p.Draw(inner)
 	if !ch.hasData() {

@@ -209,6 +209,16 @@ func formatMean(values []float64, decimals int) string {
 // readSeries is a run's series as steps and values. A database that cannot be read is an
 // error here, also for callers that are no notebook.
 func readSeries(r *experiments.Run, key string) (x, y []float64, err error) {
+	err = caught(func() {
+		for _, p := range r.Series(key) {
+			x, y = append(x, float64(p.Step)), append(y, p.Value)
+		}
+	})
+	return x, y, err
+}
+
+// caught calls f and returns the error of a CellError it panics with.
+func caught(f func()) (err error) {
 	defer func() {
 		switch e := recover().(type) {
 		case nil:
@@ -218,10 +228,8 @@ func readSeries(r *experiments.Run, key string) (x, y []float64, err error) {
 			panic(e)
 		}
 	}()
-	for _, p := range r.Series(key) {
-		x, y = append(x, float64(p.Step)), append(y, p.Value)
-	}
-	return x, y, nil
+	f()
+	return nil
 }
 
 // short is the part of a hash that is shown.

@@ -59,7 +59,7 @@ func (f *Figure) SVG() []byte {
 	if f.Caption != "" {
 		label += ". " + f.Caption
 	}
-	return c.bytes(strings.ReplaceAll(label, "\n", " "))
+	return c.bytes(oneLine(label))
 }
 
 // PNG is the figure as a PNG with two pixels a CSS pixel.

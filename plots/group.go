@@ -49,7 +49,7 @@ func groupRuns(runs experiments.Runs) (groups []group, notes []string) {
 		var left int
 		g.runs, left = onePerSeed(g.runs)
 		if left > 0 {
-			notes = append(notes, fmt.Sprintf("%s: %s of a seed shown are left out.", g.label, plural(left, "earlier attempt", "earlier attempts")))
+			notes = append(notes, fmt.Sprintf("%s: %s of the same seeds not shown.", g.label, plural(left, "other attempt", "other attempts")))
 		}
 		g.style = variantStyle(g.variant.Name())
 		if g.label != g.variant.Name() && !isPaper(g.variant) || configDiffers(groups[:i], *g) {

@@ -29,7 +29,7 @@ type style struct {
 	marker marker
 }
 
-// The colours are Okabe and Ito's (2008), told apart with any colour vision; each comes
+// The colours are Okabe and Ito's (2008) and a wine red, told apart with any colour vision; each comes
 // with a dash and a marker of its own, so that figures survive grey printing too.
 var (
 	blue      = color.NRGBA{0x00, 0x72, 0xb2, 0xff}
@@ -40,7 +40,7 @@ var (
 	sky       = color.NRGBA{0x56, 0xb4, 0xe9, 0xff}
 	wine      = color.NRGBA{0x88, 0x22, 0x55, 0xff}
 	grey      = color.NRGBA{0x76, 0x76, 0x76, 0xff}
-	black     = color.NRGBA{0x00, 0x00, 0x00, 0xff}
+	charcoal  = color.NRGBA{0x33, 0x33, 0x33, 0xff}
 	ink       = color.NRGBA{0x22, 0x22, 0x22, 0xff} // of text and axes
 	paper     = color.NRGBA{0xff, 0xff, 0xff, 0xff}
 	paleGrey  = color.NRGBA{0xe4, 0xe4, 0xe4, 0xff} // of grid lines
@@ -61,26 +61,26 @@ var (
 // variantStyles gives each of the eight compositions of the paper's three methods its
 // look. A new kind of variant gets its row here.
 var variantStyles = map[string]style{
-	"ADM":           {blue, solid, circle},
-	"ADM-WD":        {green, dashed, square},
+	"ADM":           {charcoal, solid, circle},
+	"ADM-WD":        {blue, dashed, square},
 	"ADM-GP":        {pink, dashDot, triangle},
 	"DDPM-IP":       {vermilion, longDash, diamond},
 	"ADM-WD+GP":     {sky, dashDots, cross},
 	"DDPM-IP+WD":    {orange, shortDash, square},
 	"DDPM-IP+GP":    {wine, dashDot, triangle},
-	"DDPM-IP+WD+GP": {black, dotted, diamond},
+	"DDPM-IP+WD+GP": {green, dotted, diamond},
 }
 
 // otherStyles are for lines that are no variant.
 var otherStyles = []style{
 	{blue, solid, circle},
 	{vermilion, longDash, diamond},
-	{green, dashed, square},
+	{charcoal, dashed, square},
 	{pink, dashDot, triangle},
 	{orange, shortDash, cross},
 	{sky, dashDots, circle},
 	{wine, dotted, square},
-	{black, longDash, triangle},
+	{green, longDash, triangle},
 }
 
 // variantStyle is the style of the variant called name. An unknown name gets one of the
@@ -97,6 +97,9 @@ func variantStyle(name string) style {
 func (s style) shade(label string) style {
 	h := hashString(label)
 	factor := [...]float64{0.62, 0.45, -0.45, -0.3}[h%4]
+	if max(s.color.R, s.color.G, s.color.B) < 0x60 { // too dark to be darkened
+		factor = -math.Abs(factor)
+	}
 	mix := func(c uint8) uint8 {
 		if factor > 0 { // towards black
 			return uint8(math.Round(float64(c) * factor))
