@@ -164,9 +164,11 @@ func (l *lowering) winograd(t *task, g geometry, x, w ref, flip bool) {
 func (l *lowering) winogradDW(t *task, g geometry, x, gy ref) {
 	c, k := dwChunks(g.c), dwChunks(g.k)
 	total, pairs := l.totalPanels(g), c.count*k.count
-	slabs := min(total, max(2, 8/pairs))
+	const most = 2 << 20 // floats of dU: more slabs are more to add up
+	each := pairs * positions * c.size * k.size
+	slabs := min(total, max(2, min(8, most/each)))
 	panels := min(l.panels(1200, c.size, k.size), ceilDiv(total, slabs))
-	du := l.temp(slabs * pairs * positions * c.size * k.size)
+	du := l.temp(slabs * each)
 	l.emit(kWinoDW, slabs*pairs, []ref{x, gy, du}, []int{g.n, g.h, g.w, g.c, g.k, panels, slabs})
 	l.emit(kWinoDWOut, g.c, []ref{du, l.output(t.out[0])}, []int{g.c, g.k, slabs})
 }

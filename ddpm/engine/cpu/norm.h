@@ -19,10 +19,11 @@ INLINE double fold_mean(const struct norm *n, const float *sums, int64_t group) 
   return total / (double)(n->pixels * width);
 }
 
-NOINLINE void sample_stats(const struct norm *n, const float *x, double eps, float *stats, float *scratch) {
+INLINE void sample_stats(const struct norm *n, const float *x, double eps, float *stats, float *scratch,
+                         const int whole) {
   float *sum = scratch_row(n, scratch, 0), *square = scratch_row(n, scratch, 1);
   for (int64_t c = 0; c < n->c; c += VL) {
-    const int64_t left = n->c - c;
+    const int64_t left = LEFT(n->c, c);
     vec s = {0}, q = {0}, shift = load_n(x + c, left);
     for (int64_t p = 0; p < n->pixels; p++) {
       vec v = load_n(x + p * n->c + c, left) - shift;
@@ -58,33 +59,37 @@ INLINE void spread_stats(const struct norm *n, const float *stats, float *r, flo
 }
 
 // norm_stats: p = x, stats; d = P, C, G; f = eps.
-static void norm_stats(const struct cpu_step *s, int64_t part, float *scratch) {
+INLINE void norm_stats_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
   const struct norm n = norm_of(s);
-  sample_stats(&n, s->p[0] + part * n.pixels * n.c, s->f[0], s->p[1] + part * 2 * n.groups, scratch);
+  sample_stats(&n, s->p[0] + part * n.pixels * n.c, s->f[0], s->p[1] + part * 2 * n.groups, scratch, whole);
 }
+WHOLE_OR_PARTIAL(norm_stats, s->d[1])
 
 // norm: p = x, y, stats (written); d = P, C, G; f = eps.
-static void norm(const struct cpu_step *s, int64_t part, float *scratch) {
+INLINE void norm_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
   const struct norm n = norm_of(s);
   const int64_t sample = part * n.pixels * n.c;
   const float *x = s->p[0] + sample;
   float *y = s->p[1] + sample, *stats = s->p[2] + part * 2 * n.groups;
   float *r = scratch_row(&n, scratch, 0), *m = scratch_row(&n, scratch, 1);
-  sample_stats(&n, x, s->f[0], stats, scratch);
+  sample_stats(&n, x, s->f[0], stats, scratch, whole);
   spread_stats(&n, stats, r, m);
   for (int64_t p = 0; p < n.pixels; p++, x += n.c, y += n.c)
-    for (int64_t c = 0; c < n.c; c += VL)
-      store_n(y + c, load_n(x + c, n.c - c) * load(r + c) + load(m + c), n.c - c);
+    for (int64_t c = 0; c < n.c; c += VL) {
+      const int64_t left = LEFT(n.c, c);
+      store_n(y + c, load_n(x + c, left) * load(r + c) + load(m + c), left);
+    }
 }
+WHOLE_OR_PARTIAL(norm, s->d[1])
 
 // norm_act: p = x, A [N][C], B [N][C], y, stats (written); d = P, C, G; f = eps. y = silu(xhat*A + B).
-static void norm_act(const struct cpu_step *s, int64_t part, float *scratch) {
+INLINE void norm_act_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
   const struct norm n = norm_of(s);
   const int64_t sample = part * n.pixels * n.c;
   const float *x = s->p[0] + sample, *scale = s->p[1] + part * n.c, *shift = s->p[2] + part * n.c;
   float *y = s->p[3] + sample, *stats = s->p[4] + part * 2 * n.groups;
   float *a = scratch_row(&n, scratch, 0), *b = scratch_row(&n, scratch, 1);
-  sample_stats(&n, x, s->f[0], stats, scratch);
+  sample_stats(&n, x, s->f[0], stats, scratch, whole);
   spread_stats(&n, stats, a, b);
   for (int64_t c = 0; c < n.c; c++) {
     a[c] *= scale[c];
@@ -92,10 +97,12 @@ static void norm_act(const struct cpu_step *s, int64_t part, float *scratch) {
   }
   for (int64_t p = 0; p < n.pixels; p++, x += n.c, y += n.c)
     for (int64_t c = 0; c < n.c; c += VL) {
-      vec u = load_n(x + c, n.c - c) * load(a + c) + load(b + c);
-      store_n(y + c, u * sigmoid_v(u), n.c - c);
+      const int64_t left = LEFT(n.c, c);
+      vec u = load_n(x + c, left) * load(a + c) + load(b + c);
+      store_n(y + c, u * sigmoid_v(u), left);
     }
 }
+WHOLE_OR_PARTIAL(norm_act, s->d[1])
 
 INLINE vec silu_slope(vec u) {
   vec s = sigmoid_v(u);
@@ -104,7 +111,7 @@ INLINE vec silu_slope(vec u) {
 
 // norm_act_grad: p = x, A, B, g, stats, dx, dA, dB; any of the last three may be NULL; d = P, C, G.
 // With v = g*silu'(u): dB = sum v, dA = sum v*xhat, dx = J(x)·(v*A).
-static void norm_act_grad(const struct cpu_step *s, int64_t part, float *scratch) {
+INLINE void norm_act_grad_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
   const struct norm n = norm_of(s);
   const int64_t sample = part * n.pixels * n.c, width = n.c / n.groups;
   const float *x = s->p[0] + sample, *g = s->p[3] + sample, *stats = s->p[4] + part * 2 * n.groups;
@@ -114,7 +121,7 @@ static void norm_act_grad(const struct cpu_step *s, int64_t part, float *scratch
   float *da = scratch_row(&n, scratch, 2), *db = scratch_row(&n, scratch, 3);
   spread_stats(&n, stats, r, m);
   for (int64_t c = 0; c < n.c; c += VL) {
-    const int64_t left = n.c - c;
+    const int64_t left = LEFT(n.c, c);
     const vec rv = load(r + c), mv = load(m + c), av = load_n(scale + c, left), bv = load_n(shift + c, left);
     vec sum = {0}, dot = {0};
     for (int64_t p = 0; p < n.pixels; p++) {
@@ -147,13 +154,14 @@ static void norm_act_grad(const struct cpu_step *s, int64_t part, float *scratch
   }
   for (int64_t p = 0; p < n.pixels; p++, x += n.c, dx += n.c)
     for (int64_t c = 0; c < n.c; c += VL) {
-      const int64_t left = n.c - c;
+      const int64_t left = LEFT(n.c, c);
       store_n(dx + c, load_n(dx + c, left) * load(cv + c) + load_n(x + c, left) * load(cx + c) + load(c1 + c), left);
     }
 }
+WHOLE_OR_PARTIAL(norm_act_grad, s->d[1])
 
 // norm_grad: p = x, g, stats, y; d = P, C, G. y = J(x)·g = r*(g - mean(g) - xhat*mean(g*xhat)).
-static void norm_grad(const struct cpu_step *s, int64_t part, float *scratch) {
+INLINE void norm_grad_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
   const struct norm n = norm_of(s);
   const int64_t sample = part * n.pixels * n.c, width = n.c / n.groups;
   const float *x = s->p[0] + sample, *g = s->p[1] + sample;
@@ -161,7 +169,7 @@ static void norm_grad(const struct cpu_step *s, int64_t part, float *scratch) {
   float *sum = scratch_row(&n, scratch, 2), *dot = scratch_row(&n, scratch, 3);
   spread_stats(&n, s->p[2] + part * 2 * n.groups, r, m);
   for (int64_t c = 0; c < n.c; c += VL) {
-    const int64_t left = n.c - c;
+    const int64_t left = LEFT(n.c, c);
     const vec rv = load(r + c), mv = load(m + c);
     vec g1 = {0}, gx = {0};
     for (int64_t p = 0; p < n.pixels; p++) {
@@ -182,14 +190,15 @@ static void norm_grad(const struct cpu_step *s, int64_t part, float *scratch) {
   }
   for (int64_t p = 0; p < n.pixels; p++, x += n.c, g += n.c, y += n.c)
     for (int64_t c = 0; c < n.c; c += VL) {
-      const int64_t left = n.c - c;
+      const int64_t left = LEFT(n.c, c);
       store_n(y + c, load_n(g + c, left) * load(r + c) + load_n(x + c, left) * load(cx + c) + load(c1 + c), left);
     }
 }
+WHOLE_OR_PARTIAL(norm_grad, s->d[1])
 
 // norm_grad2: p = x, g, h, stats, y; d = P, C, G. y = d/dx <h, J(x)·g>
 //   = -(mean(gh) - mean(g)mean(h) - gx*hx)*r²*xhat - r*(gx*J·h + hx*J·g),  gx = mean(g*xhat), hx = mean(h*xhat).
-static void norm_grad2(const struct cpu_step *s, int64_t part, float *scratch) {
+INLINE void norm_grad2_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
   const struct norm n = norm_of(s);
   const int64_t sample = part * n.pixels * n.c, width = n.c / n.groups;
   const float *x = s->p[0] + sample, *g = s->p[1] + sample, *h = s->p[2] + sample;
@@ -197,7 +206,7 @@ static void norm_grad2(const struct cpu_step *s, int64_t part, float *scratch) {
   for (int i = 0; i < 5; i++) sum[i] = scratch_row(&n, scratch, 2 + i);
   spread_stats(&n, s->p[3] + part * 2 * n.groups, r, m);
   for (int64_t c = 0; c < n.c; c += VL) {
-    const int64_t left = n.c - c;
+    const int64_t left = LEFT(n.c, c);
     const vec rv = load(r + c), mv = load(m + c);
     vec g1 = {0}, h1 = {0}, gx = {0}, hx = {0}, gh = {0};
     for (int64_t p = 0; p < n.pixels; p++) {
@@ -231,8 +240,9 @@ static void norm_grad2(const struct cpu_step *s, int64_t part, float *scratch) {
   }
   for (int64_t p = 0; p < n.pixels; p++, x += n.c, g += n.c, h += n.c, y += n.c)
     for (int64_t c = 0; c < n.c; c += VL) {
-      const int64_t left = n.c - c;
+      const int64_t left = LEFT(n.c, c);
       vec v = load_n(g + c, left) * load(cg + c) + load_n(h + c, left) * load(ch + c);
       store_n(y + c, v + load_n(x + c, left) * load(cx + c) + load(c1 + c), left);
     }
 }
+WHOLE_OR_PARTIAL(norm_grad2, s->d[1])

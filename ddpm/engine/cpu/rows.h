@@ -7,7 +7,7 @@ INLINE struct span rows_of(const struct cpu_step *s, int64_t part) {
 INLINE float row_max(const float *x, int64_t n) {
   vec top = splat(-INFINITY);
   int64_t j = 0;
-  for (; j + VL <= n; j += VL) top = max_v(load(x + j), top);
+  for (; j + VL <= n; j += VL) top = max_v(top, load(x + j));
   float m[VL], most = -INFINITY;
   store(m, top);
   for (int i = 0; i < VL; i++) most = m[i] > most ? m[i] : most;

@@ -37,6 +37,7 @@ INLINE void store_n(float *p, vec v, int64_t n) {
 
 INLINE vec select_v(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
 INLINE vec max_v(vec a, vec b) { return select_v(a > b, a, b); }  // b where either is NaN
+INLINE vec min_v(vec a, vec b) { return select_v(a < b, a, b); }
 
 INLINE float sum_v(vec v) {
   float s[VL];
@@ -46,11 +47,12 @@ INLINE float sum_v(vec v) {
   return s[0];
 }
 
-// exp_v is e^x to about 1e-7 relative; +Inf above 88.72, 0 below -87.33, NaN for NaN.
+// exp_v is e^x to about 1e-7 relative for x in [-87.3, 88.3], the value at the bound beyond, NaN for NaN.
 // Range reduction by ln 2 in two parts, then a polynomial on [-ln2/2, ln2/2] (Cephes expf).
 INLINE vec exp_v(vec x) {
-  const vec hi = splat(88.72283f), lo = splat(-87.33654f), magic = splat(12582912.f);  // 1.5 * 2^23
-  vec r = x * 1.44269504f + magic;                                                     // rounds to an integer
+  const vec magic = splat(12582912.f);  // 1.5 * 2^23
+  x = max_v(splat(-87.33f), min_v(splat(88.36f), x));
+  vec r = x * 1.44269504f + magic;  // rounds to an integer
   ivec n = (ivec)r - 0x4b400000;
   r = r - magic;
   vec f = x - r * 0.693359375f + r * 2.12194440e-4f;
@@ -60,11 +62,7 @@ INLINE vec exp_v(vec x) {
   p = p * f + 1.6666665459e-1f;
   p = p * f + 5.0000001201e-1f;
   p = p * f * f + f + 1.f;
-  // 2^n in two factors, as n may be 128.
-  ivec half = n >> 1;
-  vec y = p * (vec)((half + 127) << 23) * (vec)((n - half + 127) << 23);
-  y = select_v(x > hi, splat(INFINITY), y);
-  return select_v(x < lo, (vec){0}, y);
+  return p * (vec)((n + 127) << 23);
 }
 
 INLINE vec sigmoid_v(vec x) { return 1.f / (1.f + exp_v(-x)); }
@@ -78,3 +76,14 @@ struct span { int64_t lo, hi; };
 INLINE struct span span_of(int64_t n, int64_t i, int64_t parts) {
   return (struct span){n * i / parts, n * (i + 1) / parts};
 }
+
+// A kernel over rows of n numbers is written once, as NAME_rows with a last argument `whole`, and compiled twice: for
+// rows that are whole vectors, where LEFT is a constant and no load or store is partial, and for the others.
+#define LEFT(n, i) (whole ? VL : (n) - (i))
+#define WHOLE_OR_PARTIAL(name, n)                                               \
+  static void name(const struct cpu_step *s, int64_t part, float *scratch) {    \
+    if ((n) % VL == 0)                                                          \
+      name##_rows(s, part, scratch, 1);                                         \
+    else                                                                        \
+      name##_rows(s, part, scratch, 0);                                         \
+  }

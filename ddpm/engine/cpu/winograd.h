@@ -333,25 +333,38 @@ static int64_t wino_dw_scratch(const struct cpu_step *s) {
 
 // wino_dw_out: p = dU, dw; d = C, K, slabs. Sums the slabs in order and transforms back; a part is one input channel.
 static void wino_dw_out(const struct cpu_step *s, int64_t part, float *scratch) {
-  (void)scratch;
   const int64_t c = s->d[0], k = s->d[1], slabs = s->d[2];
   const struct chunks cc = dw_chunks(c), kc = dw_chunks(k);
   const int64_t position = cc.size * kc.size, pair = POSITIONS * position, slab = cc.count * kc.count * pair;
-  for (int64_t j = 0; j < k; j += VL) {
-    const float *du = s->p[0] + (part / cc.size * kc.count + j / kc.size) * pair + part % cc.size * kc.size + j % kc.size;
-    vec u[36], half[18], w[3];
-    UNROLL for (int i = 0; i < POSITIONS; i++) {
-      u[i] = load(du + i * position);
-      for (int64_t b = 1; b < slabs; b++) u[i] += load(du + b * slab + i * position);
-    }
-    UNROLL for (int x = 0; x < 6; x++) weight_grad_1d(u[x], u[6 + x], u[12 + x], u[18 + x], u[24 + x], u[30 + x], half + x, 6);
-    UNROLL for (int y = 0; y < 3; y++) {
-      vec *z = half + y * 6;
-      weight_grad_1d(z[0], z[1], z[2], z[3], z[4], z[5], w, 1);
-      UNROLL for (int x = 0; x < 3; x++) store_n(s->p[1] + ((y * 3 + x) * c + part) * k + j, w[x], k - j);
+  for (int64_t chunk = 0; chunk < kc.count; chunk++) {
+    const float *du = s->p[0] + (part / cc.size * kc.count + chunk) * pair + part % cc.size * kc.size;
+    for (int i = 0; i < POSITIONS; i++)
+      for (int64_t b = 0; b < slabs; b++)
+        for (int64_t j = 0; j < kc.size; j += VL) {
+          float *total = scratch + i * kc.size + j;
+          vec v = load(du + b * slab + i * position + j);
+          store(total, b ? load(total) + v : v);
+        }
+    const int64_t k0 = chunk * kc.size;
+    for (int64_t j = 0; j < kc.size && k0 + j < k; j += VL) {
+      vec half[18], w[3];
+      UNROLL for (int x = 0; x < 6; x++) {
+        const float *u = scratch + x * kc.size + j;
+        const int64_t row = 6 * kc.size;
+        weight_grad_1d(load(u), load(u + row), load(u + 2 * row), load(u + 3 * row), load(u + 4 * row),
+                       load(u + 5 * row), half + x, 6);
+      }
+      UNROLL for (int y = 0; y < 3; y++) {
+        vec *z = half + y * 6;
+        weight_grad_1d(z[0], z[1], z[2], z[3], z[4], z[5], w, 1);
+        UNROLL for (int x = 0; x < 3; x++)
+          store_n(s->p[1] + ((y * 3 + x) * c + part) * k + k0 + j, w[x], k - k0 - j);
+      }
     }
   }
 }
+
+static int64_t wino_dw_out_scratch(const struct cpu_step *s) { return POSITIONS * dw_chunks(s->d[1]).size; }
 
 #undef P1
 #undef P2
