@@ -27,6 +27,7 @@ func connect(path, params string, n int) (*sql.DB, error) {
 const (
 	writeParams = "mode=rwc&_journal_mode=WAL&_synchronous=NORMAL&_busy_timeout=10000&_txlock=immediate&_foreign_keys=on"
 	readParams  = "mode=rw&_query_only=true&_busy_timeout=10000&_foreign_keys=on"
+	copyParams  = "mode=rw&_busy_timeout=10000" // query_only would forbid the copy too
 )
 
 // openWriter connects for writing. Two processes that turn on write-ahead logging at
@@ -63,7 +64,7 @@ func openReaders(ctx context.Context, path string) (*sql.DB, error) {
 		return db, nil
 	}
 	db.Close()
-	kind, _ := diagnose(err)
+	_, kind := diagnose(err)
 	if info, e := os.Stat(path + "-wal"); kind != ErrReadOnly || e == nil && info.Size() > 0 {
 		return nil, err
 	}

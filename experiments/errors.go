@@ -68,7 +68,7 @@ func explain(path string, err error) error {
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	kind, cure := diagnose(err)
+	cure, kind := diagnose(err)
 	if kind == nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -86,36 +86,36 @@ const (
 	cureNewer    = "update ddpmlab (git pull), or name another database by --db or DDPMLAB_DB"
 )
 
-// diagnose finds the kind of error, and its cure; a nil kind when it is none of ours.
-func diagnose(err error) (kind error, cure string) {
+// diagnose finds the cure of an error, and its kind: nil when it is none of ours.
+func diagnose(err error) (cure string, kind error) {
 	if e, ok := errors.AsType[sqlite3.Error](err); ok {
 		switch e.SystemErrno {
 		case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
-			return ErrFull, cureFull
+			return cureFull, ErrFull
 		case syscall.EROFS, syscall.EACCES, syscall.EPERM:
-			return ErrReadOnly, cureReadOnly
+			return cureReadOnly, ErrReadOnly
 		}
 		switch e.Code {
 		case sqlite3.ErrFull:
-			return ErrFull, cureFull
+			return cureFull, ErrFull
 		case sqlite3.ErrReadonly, sqlite3.ErrCantOpen, sqlite3.ErrPerm:
-			return ErrReadOnly, cureReadOnly
+			return cureReadOnly, ErrReadOnly
 		case sqlite3.ErrNotADB:
-			return ErrNotDatabase, cureNotOurs
+			return cureNotOurs, ErrNotDatabase
 		case sqlite3.ErrCorrupt:
-			return ErrDamaged, cureDamaged
+			return cureDamaged, ErrDamaged
 		case sqlite3.ErrBusy, sqlite3.ErrLocked:
-			return ErrLocked, cureLocked
+			return cureLocked, ErrLocked
 		}
-		return nil, ""
+		return "", nil
 	}
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return ErrFull, cureFull
+		return cureFull, ErrFull
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return ErrReadOnly, cureReadOnly
+		return cureReadOnly, ErrReadOnly
 	case errors.Is(err, ErrClosed), errors.Is(err, driver.ErrBadConn):
-		return ErrClosed, cureClosed
+		return cureClosed, ErrClosed
 	}
-	return nil, ""
+	return "", nil
 }

@@ -40,6 +40,7 @@ var children = map[string]func(path string) error{
 	"guest":   childGuest,
 	"full":    childFull,
 	"hold":    childHold,
+	"train":   childTrain,
 }
 
 // child prepares the test binary to be started again.

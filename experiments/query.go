@@ -104,7 +104,9 @@ func readLast(ctx context.Context, db *sql.DB, runs map[string]*Run, where strin
 		if err := json.Unmarshal([]byte(detail), &p.Protocol); err != nil {
 			return fmt.Errorf("protocol %s: %w", p.ID, err)
 		}
-		p.Floor = float64(floor)
+		if p.Floor = float64(floor); math.IsNaN(p.Floor) {
+			p.Floor = 0
+		}
 		r.protocols[key] = p
 	}
 	return rows.Err()

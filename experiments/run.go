@@ -68,7 +68,7 @@ type Runs []*Run
 type Protocol struct {
 	fid.Protocol
 	ID    string  // SHA-256 of the protocol, as hex digits
-	Floor float64 // the same metric between N real images and the other real ones
+	Floor float64 // the same metric between N real images and the other real ones; 0: there are too few
 }
 
 // Detached returns a run that lives in memory only, with the series and protocols given:

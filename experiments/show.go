@@ -2,7 +2,6 @@ package experiments
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 
@@ -81,7 +80,7 @@ func (rs Runs) scoreNotes() []string {
 // Describe is the protocol in one sentence, with the floor.
 func (p Protocol) Describe() string {
 	s := p.Protocol.String()
-	if !math.IsNaN(p.Floor) && p.Floor != 0 {
+	if p.Floor != 0 {
 		s += fmt.Sprintf("; %d real images score %.2f", p.N, p.Floor)
 	}
 	return s + "."

@@ -15,15 +15,26 @@ package experiments
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"ddpmlab/ddpm/data"
+	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/fid"
 )
 
 // Store is an open database of runs. Its methods may be called from several goroutines.
 type Store struct {
+	// Threads is the number of processor threads to compute with; 0 means all of them.
+	// Device replaces the processor; the caller closes it. Neither decides any number.
+	// Set them before the first computation.
+	Threads int
+	Device  engine.Device
+
 	path  string
 	files string // folder of the artifacts that are too large for the database
 	read  *sql.DB
@@ -32,6 +43,10 @@ type Store struct {
 	mu     sync.Mutex
 	write  *writer // opened by the first write: reading alone leaves the file as it is
 	closed bool
+
+	opening    sync.Mutex
+	sets       map[string]data.Set      // opened so far, by name and size
+	extractors map[string]fid.Extractor // opened so far, by data
 }
 
 // Open opens the database that name means, and makes it where there is none.
@@ -105,14 +120,13 @@ func (s *Store) Close() error {
 	if closed {
 		return nil
 	}
-	var err error
+	err := s.closeExtractors()
 	if s.read != nil {
-		err = s.read.Close() // first, so that the last one to close tidies the log away
+		// First, so that the last one to close tidies the log away.
+		err = errors.Join(err, s.read.Close())
 	}
 	if w != nil {
-		if e := w.close(); err == nil {
-			err = e
-		}
+		err = errors.Join(err, w.close())
 	}
 	return explain(s.path, err)
 }
@@ -182,6 +196,26 @@ func (s *Store) Check(ctx context.Context) error {
 		return &problem{path: s.path, kind: ErrDamaged, cure: cureDamaged, cause: fmt.Errorf("integrity check: %s", found)}
 	}
 	return nil
+}
+
+// Copy writes a compact copy of the database, without checkpoints, to a new file, also
+// while runs are being recorded.
+func (s *Store) Copy(ctx context.Context, path string) error {
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	if exists(path) {
+		return fmt.Errorf("%s exists; name a file that does not", path)
+	}
+	if _, err := checkPlace(path); err != nil {
+		return err
+	}
+	db, err := connect(s.path, copyParams, 1)
+	if err != nil {
+		return explain(s.path, err)
+	}
+	_, err = db.ExecContext(ctx, "VACUUM INTO ?", path)
+	return explain(path, errors.Join(err, db.Close()))
 }
 
 // micros is how times are stored: microseconds since 1970.

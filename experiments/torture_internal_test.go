@@ -14,6 +14,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ddpmlab/ddpm"
+	"ddpmlab/ddpm/fid"
+	"ddpmlab/internal/display"
 )
 
 // A process killed while it records leaves an intact database, a run that is crashed,
@@ -74,6 +78,84 @@ func TestKill(t *testing.T) {
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// slowly is a display that holds a training up.
+type slowly struct{ display.Sink }
+
+func (slowly) Progress(p display.Progress) {
+	if p.Unit == "it" {
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// slow is the configuration that childTrain trains with.
+func slow() ddpm.Config {
+	c := small()
+	c.Iterations, c.EvalEvery = 60, 4
+	return c
+}
+
+// childTrain trains, slowly.
+func childTrain(path string) error {
+	s, err := Open(path)
+	if err != nil {
+		return err
+	}
+	s.extractors, s.Threads = map[string]fid.Extractor{"fashion-mnist": moments{}}, 1
+	_, err = s.Train(display.NewContext(context.Background(), slowly{display.Discard}), slow(), ddpm.ADM())
+	return err
+}
+
+// A training that was killed goes on from its last checkpoint to the numbers of one that
+// was not.
+func TestKillResume(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	s := labStore(t)
+	cmd := child(t, "train", s.Path())
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var r *Run
+	for deadline := time.Now().Add(time.Minute); r == nil && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		runs, err := s.AllRuns(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(runs) == 1 {
+			if all, err := s.checkpoints(t.Context(), runs[0].ID); err == nil && len(all) == keepCheckpoints {
+				r = runs[0]
+			}
+		}
+	}
+	cmd.Process.Kill()
+	cmd.Wait() // it was killed
+	if r == nil {
+		t.Fatalf("no checkpoint came: %s", stderr.String())
+	}
+	if _, err := s.Train(t.Context(), slow(), ddpm.WeightDecay(0.1)); err != nil { // another run meanwhile
+		t.Fatal(err)
+	}
+	r, err := s.Run(t.Context(), r.ID)
+	if err != nil || r.Status != StatusCrashed || r.Step >= 60 {
+		t.Fatalf("got %v, error %v, want a crashed run", r, err)
+	}
+	if r, err = s.Resume(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := s.Rerun(t.Context(), slow(), ddpm.ADM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{MetricLoss, MetricGradNorm, MetricFD} {
+		if got, want := values(r, key), values(whole, key); got != want {
+			t.Errorf("%s: got %s\nwant %s", key, got, want)
 		}
 	}
 }

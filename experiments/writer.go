@@ -216,7 +216,7 @@ func (w *writer) writePoints(points []queued) {
 }
 
 func isBusy(err error) bool {
-	kind, _ := diagnose(err)
+	_, kind := diagnose(err)
 	return kind == ErrLocked
 }
 

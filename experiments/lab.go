@@ -1,0 +1,100 @@
+package experiments
+
+import (
+	"context"
+	"fmt"
+
+	"ddpmlab/ddpm"
+	"ddpmlab/internal/render"
+)
+
+// Lab is a Store for notebook cells: what fails there ends the cell with a message, so
+// its methods return no errors but panic with a *CellError. Programs use Store.
+type Lab struct {
+	store *Store
+}
+
+// MustOpen opens the database that name means, as Open does, and panics with a
+// *CellError when it cannot.
+func MustOpen(name string) *Lab {
+	return &Lab{store: must(Open(name))}
+}
+
+// must passes a value on, and panics with a *CellError instead of an error.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(&CellError{Err: err})
+	}
+	return v
+}
+
+// Store is the database behind the lab.
+func (l *Lab) Store() *Store { return l.store }
+
+// Path is the database file's absolute path.
+func (l *Lab) Path() string { return l.store.path }
+
+// Close closes the database.
+func (l *Lab) Close() {
+	if err := l.store.Close(); err != nil {
+		panic(&CellError{Err: err})
+	}
+}
+
+// String names the file and counts its runs.
+func (l *Lab) String() string {
+	runs := must(l.store.AllRuns(context.Background()))
+	return fmt.Sprintf("%d runs in %s", len(runs), l.store.path)
+}
+
+// Bundle is what a cell shows that ends with the lab.
+func (l *Lab) Bundle() render.Bundle { return render.Text(l.String()) }
+
+// Train is Store.Train: it trains and records, or returns the finished run at once.
+func (l *Lab) Train(ctx context.Context, c ddpm.Config, v ddpm.Variant) *Run {
+	return must(l.store.Train(ctx, c, v))
+}
+
+// Rerun is Train, but trains in any case.
+func (l *Lab) Rerun(ctx context.Context, c ddpm.Config, v ddpm.Variant) *Run {
+	return must(l.store.Rerun(ctx, c, v))
+}
+
+// Resume continues the interrupted or crashed run whose id begins with prefix.
+func (l *Lab) Resume(ctx context.Context, prefix string) *Run {
+	return must(l.store.Resume(ctx, prefix))
+}
+
+// Runs returns the runs of every variant trained with this configuration, one for each.
+func (l *Lab) Runs(c ddpm.Config) Runs { return must(l.store.Runs(context.Background(), c)) }
+
+// AllRuns returns every run, oldest first.
+func (l *Lab) AllRuns() Runs { return must(l.store.AllRuns(context.Background())) }
+
+// Run returns the run whose id begins with prefix.
+func (l *Lab) Run(prefix string) *Run { return must(l.store.Run(context.Background(), prefix)) }
+
+// Show returns all that is known of the run whose id begins with prefix.
+func (l *Lab) Show(prefix string) *Detail { return must(l.store.Show(context.Background(), prefix)) }
+
+// Bias measures the exposure bias (Alg. 3, Table 1) of the runs over chains of the given
+// lengths, as 100, 300, 600, 1000, on BiasImages images.
+func (l *Lab) Bias(ctx context.Context, runs Runs, steps ...int) *BiasResult {
+	return must(l.store.Bias(ctx, runs, 0, steps...))
+}
+
+// Sweep scores the runs with samples drawn in the given numbers of steps (Table 2), as
+// 25, 50, 100.
+func (l *Lab) Sweep(ctx context.Context, runs Runs, steps ...int) *SweepResult {
+	return must(l.store.Sweep(ctx, runs, 0, steps...))
+}
+
+// Samples draws n images from the run's network in so many sampling steps.
+func (l *Lab) Samples(ctx context.Context, r *Run, n, steps int) *Samples {
+	return must(l.store.Samples(ctx, r, n, steps))
+}
+
+// Reference returns what the paper's table 1, 2 or 3 reports.
+func (l *Lab) Reference(table int) []Reference {
+	return must(l.store.Reference(context.Background(), table))
+}

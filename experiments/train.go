@@ -1,0 +1,270 @@
+package experiments
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"ddpmlab/ddpm"
+	"ddpmlab/ddpm/data"
+	"ddpmlab/ddpm/engine"
+)
+
+// Train trains the variant with the configuration, and records it. A finished run of the
+// same configuration, variant and data is returned at once instead; Rerun trains it
+// again. Progress goes to the display of ctx.
+//
+// A training that was stopped returns its run together with the error, which wraps
+// ErrInterrupted and ctx's error after a cancellation; Resume continues it.
+func (s *Store) Train(ctx context.Context, c ddpm.Config, v ddpm.Variant) (*Run, error) {
+	return s.train(ctx, c, v, false)
+}
+
+// Rerun is Train, but trains in any case: as another attempt.
+func (s *Store) Rerun(ctx context.Context, c ddpm.Config, v ddpm.Variant) (*Run, error) {
+	return s.train(ctx, c, v, true)
+}
+
+// training is what a session needs to do its work.
+type training struct {
+	config  ddpm.Config
+	variant ddpm.Variant
+	set     data.Set
+	key     string
+	device  engine.Device
+	scorer  *scorer // nil without evaluations
+}
+
+func (s *Store) train(ctx context.Context, c ddpm.Config, v ddpm.Variant, again bool) (*Run, error) {
+	t, err := s.newTraining(c, v)
+	if err != nil {
+		return nil, err
+	}
+	if !again {
+		if r, err := s.finished(ctx, t.key); r != nil || err != nil {
+			return r, err
+		}
+	}
+	end, err := s.equip(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer end() // of nothing that matters any more
+	a, done, err := s.begin(ctx, order{
+		config: c, variant: t.variant, key: t.key, data256: t.set.SHA256(), again: again,
+		env: observe(ctx, t.device.Name()),
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case done != "": // another process was faster
+		return s.Run(ctx, done)
+	}
+	return s.work(ctx, a, t, nil)
+}
+
+// Resume continues the interrupted, crashed or failed run whose id begins with prefix,
+// from its last checkpoint, as if it had not stopped.
+func (s *Store) Resume(ctx context.Context, prefix string) (*Run, error) {
+	if err := s.reap(ctx); err != nil {
+		return nil, err
+	}
+	r, err := s.Run(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	if err := resumable(r.ID, r.Status); err != nil {
+		return nil, err
+	}
+	t, err := s.newTraining(r.Config, r.Variant)
+	if err != nil {
+		return nil, err
+	}
+	if t.key != r.Key {
+		return nil, fmt.Errorf("%w: %s was begun on other data or with other numerics; train it anew with Rerun", ErrNotResumable, r.ID)
+	}
+	from, err := s.latest(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	end, err := s.equip(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer end()      // of nothing that matters any more
+	step := int64(0) // without a checkpoint it starts over
+	if from != nil {
+		step = from.Step
+	}
+	a, err := s.reopen(ctx, r.ID, step, observe(ctx, t.device.Name()))
+	if err != nil {
+		return nil, err
+	}
+	return s.work(ctx, a, t, from)
+}
+
+// newTraining checks what was asked for, and opens the data.
+func (s *Store) newTraining(c ddpm.Config, v ddpm.Variant) (*training, error) {
+	if err := errors.Join(c.Validate(), v.Validate()); err != nil {
+		return nil, err
+	}
+	set, err := s.openData(c)
+	if err != nil {
+		return nil, err
+	}
+	return &training{config: c, variant: v.Normal(), set: set, key: ddpm.Key(c, v, set.SHA256())}, nil
+}
+
+const selectFinished = `WHERE run.id = (SELECT id FROM run WHERE key = ? AND status = 'finished' ORDER BY attempt DESC LIMIT 1)`
+
+// finished is the newest finished run with that key, or nil.
+func (s *Store) finished(ctx context.Context, key string) (*Run, error) {
+	found, err := s.runs(ctx, selectFinished, key)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return found[0], nil
+}
+
+// equip opens the device, and what scores are measured with. end closes the device.
+func (s *Store) equip(ctx context.Context, t *training) (end func() error, err error) {
+	if t.config.EvalSamples > 0 {
+		if t.scorer, err = s.newScorer(ctx, t.config, t.set, t.config.EvalSamples, t.config.SamplingSteps); err != nil {
+			return nil, err
+		}
+		if err := s.do(false, func(tx *sql.Tx) error { return t.scorer.method().save(ctx, tx) }); err != nil {
+			return nil, err
+		}
+	}
+	t.device, end, err = s.openDevice()
+	return end, err
+}
+
+// work trains, and ends the session with the status that fits.
+func (s *Store) work(ctx context.Context, a *session, t *training, from *ddpm.Checkpoint) (r *Run, err error) {
+	opts := []ddpm.Option{
+		ddpm.WithDevice(t.device), ddpm.WithData(t.set), ddpm.WithRecorder(a),
+		ddpm.WithCheckpoints(checkpointEvery, a.save),
+	}
+	if t.scorer != nil {
+		opts = append(opts, ddpm.WithEval(a.evaluate(t)))
+	}
+	if from != nil {
+		opts = append(opts, ddpm.WithResume(from))
+	}
+	inner := a.start(ctx)
+	ended := false
+	defer func() {
+		if !ended { // a panic passes through: the run must not look alive
+			a.finish(StatusFailed, a.step.Load(), "the program panicked")
+		}
+	}()
+	last, err := ddpm.Train(inner, t.config, t.variant, opts...)
+	ended = true
+
+	ctx = context.WithoutCancel(ctx) // what follows is short, and has to be done
+	if last == nil && from == nil {
+		return nil, errors.Join(err, a.discard(ctx)) // it did not start: there is no run
+	}
+	if last == nil {
+		return nil, errors.Join(err, a.finish(StatusInterrupted, from.Step, ""))
+	}
+	if e := a.err(); e != nil { // it was ended because nothing could be saved
+		err = e
+	}
+	saveErr := a.save(ctx, last)
+	if err == nil {
+		err = saveErr
+	}
+	status, reason := outcome(err)
+	if e := a.finish(status, last.Step, reason); err == nil {
+		err = e
+	}
+	if status == StatusFinished && err == nil && t.scorer != nil {
+		err = a.keepScore(ctx, t)
+	}
+	r, readErr := s.Run(ctx, a.run)
+	if err == nil {
+		return r, readErr
+	}
+	return r, stopped(a.run, last.Step, t.config.Iterations, status, err)
+}
+
+// outcome is the status of a training that ended with err, and the reason to store.
+func outcome(err error) (status, reason string) {
+	switch {
+	case err == nil:
+		return StatusFinished, ""
+	case errors.Is(err, ddpm.ErrDiverged):
+		return StatusDiverged, err.Error()
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return StatusInterrupted, ""
+	default:
+		return StatusFailed, err.Error()
+	}
+}
+
+// stopped is the error of a training that ended early: where, and how to go on.
+func stopped(run string, step int64, of int, status string, err error) error {
+	switch status {
+	case StatusInterrupted:
+		return fmt.Errorf("%w after %d of %d steps; run %s is kept: continue it with Resume(ctx, %q) (%w)", ErrInterrupted, step, of, run, run, err)
+	case StatusDiverged:
+		return fmt.Errorf("run %s: %w", run, err)
+	}
+	return fmt.Errorf("run %s stopped after %d of %d steps: %w; once that is solved, continue it with Resume(ctx, %q)", run, step, of, err, run)
+}
+
+// discard removes the run, which never began.
+func (a *session) discard(ctx context.Context) error {
+	if err := a.finish(StatusFailed, 0, ""); err != nil {
+		return err
+	}
+	return a.store.do(true, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM run WHERE id = ?", a.run)
+		return err
+	})
+}
+
+const selectScored = `SELECT count(*) FROM point JOIN series ON series.id = series
+	WHERE run = ? AND key = ? AND protocol = ? AND step = ?`
+
+// evaluate returns what ddpm.Train is to do at the evaluation steps: record a score.
+func (a *session) evaluate(t *training) func(context.Context, int64, ddpm.Denoiser) error {
+	return func(ctx context.Context, step int64, d ddpm.Denoiser) error {
+		db, err := a.store.reader()
+		if err != nil {
+			return err
+		}
+		var known int // the step that a run is resumed at may be scored already
+		if err := db.QueryRowContext(ctx, selectScored, a.run, MetricFD, t.scorer.protocol.ID, step).Scan(&known); err != nil {
+			return explain(a.store.path, err)
+		}
+		if known > 0 {
+			return nil
+		}
+		title := fmt.Sprintf("%s, seed %d: samples at step %d", t.variant, t.config.Seed, step)
+		fd, err := t.scorer.score(ctx, d, "score-"+a.run, title)
+		if err != nil {
+			return err
+		}
+		a.record(step, MetricFD, t.scorer.protocol.ID, fd)
+		return nil
+	}
+}
+
+// keepScore stores the score of the last step as that of the last checkpoint, so that
+// Sweep need not measure it again.
+func (a *session) keepScore(ctx context.Context, t *training) error {
+	r, err := a.store.Run(ctx, a.run)
+	if err != nil {
+		return err
+	}
+	c, err := a.store.newest(ctx, r)
+	fd, ok := r.Last(MetricFD)
+	if err != nil || !ok {
+		return err
+	}
+	return a.store.keep(ctx, c.sum, t.scorer.method(), fd)
+}
