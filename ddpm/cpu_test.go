@@ -36,7 +36,7 @@ func TestCPULosses(t *testing.T) {
 
 // The number of threads changes no bit.
 func TestCPUThreads(t *testing.T) {
-	for _, v := range variants {
+	for _, v := range someVariants() {
 		cfg := tinyConfig()
 		cfg.Iterations = 4
 		one, _ := train(t, cfg, v, ddpm.WithDevice(newCPU(t, 1)))

@@ -68,6 +68,14 @@ var variants = []ddpm.Variant{
 	{Gamma: 0.1, WeightDecay: 0.03, GradPenalty: 1e-3},
 }
 
+// someVariants is variants, or with -short every third of them.
+func someVariants() []ddpm.Variant {
+	if testing.Short() {
+		return []ddpm.Variant{variants[0], variants[3], variants[6]}
+	}
+	return variants
+}
+
 // record keeps the series of a run.
 type record map[string][]float64
 
@@ -141,7 +149,7 @@ func TestGoldenLosses(t *testing.T) {
 
 // What every variant must do: be reproducible, learn, record every step.
 func TestTrainProperties(t *testing.T) {
-	for _, v := range variants {
+	for _, v := range someVariants() {
 		t.Run(v.String(), func(t *testing.T) {
 			cfg := tinyConfig()
 			cfg.Iterations = 3
@@ -211,7 +219,7 @@ func TestPairedStreams(t *testing.T) {
 
 // A run that is interrupted and resumed is, bit for bit, one that was not.
 func TestResume(t *testing.T) {
-	for _, v := range variants {
+	for _, v := range someVariants() {
 		whole, r := train(t, tinyConfig(), v)
 		ctx, cancel := context.WithCancel(t.Context())
 		stopped, err := ddpm.Train(ctx, tinyConfig(), v, ddpm.WithDevice(newCPU(t, 2)), ddpm.WithData(stripes{}),
