@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -191,8 +193,8 @@ func (d *Detail) Table() *render.Table {
 		}
 		t.Add(x.Name, fmt.Sprintf("step %d, %d bytes, SHA-256 %s%s", x.Step, x.Size, x.SHA256, where))
 	}
-	for name, value := range d.Tags {
-		t.Add("tag", name+" = "+value)
+	for _, name := range slices.Sorted(maps.Keys(d.Tags)) {
+		t.Add("tag", name+" = "+d.Tags[name])
 	}
 	for _, x := range d.Notes {
 		t.Add("note", x.Time.Format(minute)+" "+x.Text)

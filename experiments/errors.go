@@ -44,9 +44,9 @@ func (e *CellError) Unwrap() error { return e.Err }
 // CellMessage is what a notebook shows.
 func (e *CellError) CellMessage() string { return e.Err.Error() }
 
-// problem is an error of a database or its files, in the user's words.
+// problem is an error of a database, its files or a run, in the user's words.
 type problem struct {
-	path  string
+	path  string // of the file, or which run
 	kind  error  // one of the Err variables
 	cure  string // what the user can do
 	cause error

@@ -3,6 +3,7 @@ package experiments
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"ddpmlab/ddpm"
@@ -80,6 +81,9 @@ func (rs Runs) scoreNotes() []string {
 // Describe is the protocol in one sentence, with the floor.
 func (p Protocol) Describe() string {
 	s := p.Protocol.String()
+	if p.Steps == 0 { // of a sweep: each score has its own
+		s = strings.Replace(s, ", 0 steps", "", 1)
+	}
 	if p.Floor != 0 {
 		s += fmt.Sprintf("; %d real images score %.2f", p.N, p.Floor)
 	}

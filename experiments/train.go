@@ -209,7 +209,10 @@ func outcome(err error) (status, reason string) {
 func stopped(run string, step int64, of int, status string, err error) error {
 	switch status {
 	case StatusInterrupted:
-		return fmt.Errorf("%w after %d of %d steps; run %s is kept: continue it with Resume(ctx, %q) (%w)", ErrInterrupted, step, of, run, run, err)
+		return &problem{
+			path: "run " + run, kind: ErrInterrupted, cause: err,
+			cure: fmt.Sprintf("%d of %d steps are done and kept; continue it with Resume(ctx, %q)", step, of, run),
+		}
 	case StatusDiverged:
 		return fmt.Errorf("run %s: %w", run, err)
 	}
