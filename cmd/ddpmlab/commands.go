@@ -1,0 +1,10 @@
+package main
+
+// commands is the table of all commands, in the order of the overview.
+var commands = []command{
+	notebookRun, notebookLab, kernelInstall, kernelServe,
+	train, sample, bias, evaluate,
+	runsList, runsShow,
+	dataList, dataInfo, dataFetch, dataTrainExtractor,
+	doctor, version,
+}

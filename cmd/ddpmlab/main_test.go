@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"ddpmlab": main})
+}
+
+// Each script runs the program in a folder of its own, without the caller's database.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata",
+		UpdateScripts: *update,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("DDPMLAB_DB", "")
+			e.Setenv("DDPMLAB_DATA", "")
+			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"refuses": refuses, "newest": newest},
+	})
+}
+
+// refuses is the script command
+//
+//	refuses CODE ARGUMENT...
+//
+// The program must end with the exit code, print nothing, and say why in one line.
+func refuses(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("ddpmlab", args[1:]...)
+	code := 0
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = e.ExitCode()
+	}
+	said := ts.ReadFile("stderr")
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s; it said: %s", code, args[0], said)
+	}
+	if out := ts.ReadFile("stdout"); out != "" {
+		ts.Fatalf("stdout, want nothing: %s", out)
+	}
+	lines := strings.Split(strings.TrimSuffix(said, "\n"), "\n")
+	if len(lines) != 1 || !strings.HasPrefix(said, "ddpmlab: ") {
+		ts.Fatalf("stderr, want one line: %s", said)
+	}
+}
+
+// The help of each command, of each group and of the whole is a golden file.
+func TestHelp(t *testing.T) {
+	lines := [][]string{nil}
+	for _, c := range commands {
+		words := strings.Fields(c.name)
+		if len(words) == 2 {
+			lines = append(lines, words[:1])
+		}
+		lines = append(lines, words)
+	}
+	for _, line := range lines {
+		name := strings.Join(append([]string{"ddpmlab"}, line...), "-")
+		t.Run(name, func(t *testing.T) {
+			var out, errs strings.Builder
+			code := run(t.Context(), append([]string{"help"}, line...), world{out: &out, err: &errs})
+			if code != exitOK || errs.Len() > 0 {
+				t.Fatalf("exit code %d, %s", code, errs.String())
+			}
+			for i, l := range strings.Split(out.String(), "\n") {
+				if n := len([]rune(l)); n > 100 {
+					t.Errorf("line %d has %d letters: %s", i+1, n, l)
+				}
+			}
+			golden := filepath.Join("testdata", "help", name+".golden")
+			if *update {
+				if err := os.WriteFile(golden, []byte(out.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != string(want) {
+				t.Errorf("got:\n%s\nwant:\n%s\n(go test -update rewrites it)", out.String(), want)
+			}
+		})
+	}
+}
+
+// newest is the script command
+//
+//	newest DATABASE
+//
+// It sets RUN to the id of the database's newest run.
+func newest(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("ddpmlab", "runs", "list", "--json", "--db", args[0]))
+	var runs []struct{ ID string }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &runs))
+	ts.Setenv("RUN", runs[len(runs)-1].ID)
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"train", "sample", "bias", "evaluate", "runs list"}
+	for _, tt := range []struct{ in, want string }{
+		{"trian", "train"},
+		{"trai", "train"},
+		{"TRAIN", ""},
+		{"sampel", "sample"},
+		{"b", ""},
+		{"", ""},
+		{"biass", "bias"},
+		{"evaluation", "evaluate"},
+		{"xyz", ""},
+		{"Σample", "sample"},
+	} {
+		if got := nearest(tt.in, names); got != tt.want {
+			t.Errorf("got %q, want %q, for %q", got, tt.want, tt.in)
+		}
+	}
+	for _, tt := range []struct {
+		a, b string
+		want int
+	}{{"", "abc", 3}, {"ca", "ac", 1}, {"kitten", "sitting", 3}, {"γ", "g", 1}} {
+		if got := distance(tt.a, tt.b); got != tt.want || distance(tt.b, tt.a) != got {
+			t.Errorf("got %d, want %d, from %q to %q and back", got, tt.want, tt.a, tt.b)
+		}
+	}
+}

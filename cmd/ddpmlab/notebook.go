@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"ddpmlab/experiments"
+	"ddpmlab/kernel"
+)
+
+var notebookRun = command{
+	name:     "notebook run",
+	args:     "NOTEBOOK",
+	synopsis: "Run a notebook from top to bottom, without Jupyter",
+	help: `Runs the code cells in a kernel of its own, shows their progress, and writes the executed notebook and a page that any
+browser shows: NAME.out.ipynb and NAME.out.html beside NOTEBOOK, unless --out or --inplace says otherwise. Both are
+written also when a cell fails, after which no more are run; cells tagged raises-exception may fail.
+
+Ctrl-C interrupts the running cell and keeps its runs; a second one ends the kernel at once.`,
+	examples: []string{
+		"notebook run notebooks/tour.ipynb",
+		"notebook run notebooks/tour.ipynb -p cfg.Iterations=200 --out /tmp/short.ipynb",
+	},
+	ownSignals: true,
+	setup: func(f *flag.FlagSet) action {
+		o := kernel.Options{}
+		f.StringVar(&o.Out, "out", "", "write the executed notebook to `FILE`, and the page beside it")
+		f.BoolVar(&o.Inplace, "inplace", false, "overwrite NOTEBOOK itself")
+		f.BoolVar(&o.HTML, "html", true, "write the page too")
+		var params assignments
+		f.Var(&params, "p", "`NAME=VALUE`, the value a Go expression, assigned after the cell tagged parameters; may be repeated")
+		db := dbFlag(f)
+		threads := threadsFlag(f)
+		return func(ctx context.Context, args []string, w world) error {
+			if o.Inplace && o.Out != "" {
+				return usagef("--inplace and --out exclude each other; give one of them")
+			}
+			for _, p := range params {
+				o.Params = append(o.Params, p.name+"="+p.value)
+			}
+			o.Progress = w.err
+			if err := kernelEnvironment(f, *db, *threads); err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+			defer stop()
+			err := kernel.RunNotebook(ctx, args[0], o)
+			if errors.Is(err, kernel.ErrInterrupted) {
+				return fmt.Errorf("%w; what it trained is kept: `ddpmlab runs list` shows it, `ddpmlab train --resume RUN` goes on", err)
+			}
+			return err
+		}
+	},
+}
+
+// kernelEnvironment passes --db and --threads on to kernels that this process starts.
+func kernelEnvironment(f *flag.FlagSet, db string, threads int) error {
+	if given(f, "db") {
+		var path string
+		err := withStore(db, 0, func(s *experiments.Store) error { path = s.Path(); return nil })
+		if err != nil {
+			return err
+		}
+		if err := os.Setenv("DDPMLAB_DB", path); err != nil {
+			return err
+		}
+	}
+	if threads > 0 {
+		return os.Setenv("GOMAXPROCS", strconv.Itoa(threads))
+	}
+	return nil
+}
+
+var notebookLab = command{
+	name:     "notebook lab",
+	args:     "[FOLDER]",
+	synopsis: "Open the notebooks in JupyterLab, with this program as their kernel",
+	help: `Makes the kernel known to this JupyterLab alone, in a temporary folder, and starts ` + "`jupyter lab`" + ` on FOLDER (default:
+notebooks, where there is such a folder). ` + "`ddpmlab kernel install`" + ` makes it known for good.`,
+	examples:   []string{"notebook lab"},
+	ownSignals: true,
+	setup: func(f *flag.FlagSet) action {
+		db := dbFlag(f)
+		threads := threadsFlag(f)
+		return func(ctx context.Context, args []string, w world) error {
+			jupyter, err := exec.LookPath("jupyter")
+			if err != nil {
+				return errors.New("jupyter is not on PATH; install it by `pip install jupyterlab`, or run notebooks without it by `ddpmlab notebook run`")
+			}
+			if err := kernelEnvironment(f, *db, *threads); err != nil {
+				return err
+			}
+			folder := "notebooks"
+			if _, err := os.Stat(folder); err != nil {
+				folder = "."
+			}
+			if len(args) > 0 {
+				folder = args[0]
+			}
+			return lab(ctx, jupyter, folder, w)
+		}
+	},
+}
+
+// lab runs JupyterLab until it ends.
+func lab(ctx context.Context, jupyter, folder string, w world) error {
+	prefix, err := os.MkdirTemp("", "ddpmlab-lab-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(prefix)
+	if _, err := kernel.Install(kernel.InstallOptions{Prefix: prefix}); err != nil {
+		return err
+	}
+	path := filepath.Join(prefix, "share", "jupyter")
+	if more := w.env("JUPYTER_PATH"); more != "" {
+		path += string(os.PathListSeparator) + more
+	}
+	c := exec.CommandContext(ctx, jupyter, "lab", folder)
+	c.Env = append(os.Environ(), "JUPYTER_PATH="+path)
+	c.Stdin, c.Stdout, c.Stderr = w.in, w.out, w.err
+	// Ctrl-C reaches JupyterLab too, which asks whether it is meant; this process waits.
+	sigs := make(chan os.Signal, 1)
+	signal.Notify(sigs, os.Interrupt)
+	defer signal.Stop(sigs)
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("jupyter lab: %w", err)
+	}
+	return nil
+}
+
+var kernelInstall = command{
+	name:     "kernel install",
+	synopsis: "Make the kernel known to Jupyter",
+	help: `Copies this program into the kernelspec's folder, so that the kernel goes on working when the program is moved or was
+only temporary, as under go run. Run it again after an update.`,
+	examples: []string{"kernel install", "kernel install --sys-prefix"},
+	setup: func(f *flag.FlagSet) action {
+		user := f.Bool("user", false, "for this user alone; the default")
+		var o kernel.InstallOptions
+		f.StringVar(&o.Prefix, "prefix", "", "under `FOLDER`/share/jupyter")
+		f.BoolVar(&o.SysPrefix, "sys-prefix", false, "in the active Python environment")
+		return func(_ context.Context, _ []string, w world) error {
+			places := 0
+			for _, chosen := range []bool{*user, o.Prefix != "", o.SysPrefix} {
+				if chosen {
+					places++
+				}
+			}
+			if places > 1 {
+				return usagef("--user, --prefix and --sys-prefix exclude each other; give one of them")
+			}
+			dir, err := kernel.Install(o)
+			if err != nil {
+				return err
+			}
+			return printf(w.out, "installed in %s; choose \"Go (ddpmlab)\" in Jupyter\n", dir)
+		}
+	},
+}
+
+var kernelServe = command{
+	name:       "kernel serve",
+	synopsis:   "Be a Jupyter kernel; Jupyter calls this",
+	ownSignals: true, // SIGINT interrupts the running cell
+	setup: func(f *flag.FlagSet) action {
+		file := f.String("f", "", "connection `FILE`, made by Jupyter")
+		return func(ctx context.Context, _ []string, _ world) error {
+			if *file == "" {
+				return usagef("-f is missing; Jupyter gives the connection file when it starts a kernel: see `ddpmlab kernel install`")
+			}
+			ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+			defer stop()
+			return kernel.Serve(ctx, *file)
+		}
+	},
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"flag"
+
+	"ddpmlab/ddpm"
+	"ddpmlab/experiments"
+	"ddpmlab/plots"
+)
+
+var bias = command{
+	name:     "bias",
+	args:     "RUN",
+	synopsis: "Measure a run's exposure bias by chain length (Alg. 3, Table 1)",
+	help: `The mean L1 distance per pixel between images and what the deterministic reverse chain makes of them, from noise of
+step N back to step 0. The paper's row of Table 1 is printed for orientation only: its data and network are others.
+What was measured before is looked up.
+
+With --json: an object {run, variant, n, protocol, bias}, where bias is an array with one entry for each length.`,
+	examples: []string{"bias 01JZ8M --steps 25,50,100", "bias 01JZ8M -n 500 --json"},
+	setup: func(f *flag.FlagSet) action {
+		steps := intList{100, 300, 600, 1000}
+		f.Var(&steps, "steps", "chain lengths `N,N,...`")
+		n := f.Int("n", experiments.BiasImages, "measure on the first `N` images")
+		db := dbFlag(f)
+		threads := threadsFlag(f)
+		asJSON := jsonFlag(f)
+		return func(ctx context.Context, args []string, w world) error {
+			if *n < 1 {
+				return usagef("-n is %d; want 1 or more images", *n)
+			}
+			return withStore(*db, *threads, func(s *experiments.Store) error {
+				r, err := s.Run(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				ctx, done := watch(ctx, w)
+				b, err := s.Bias(ctx, experiments.Runs{r}, *n, steps...)
+				done()
+				if err != nil {
+					return err
+				}
+				if *asJSON {
+					return printJSON(w.out, struct {
+						Run      string      `json:"run"`
+						Variant  string      `json:"variant"`
+						N        int         `json:"n"`
+						Protocol string      `json:"protocol"`
+						Bias     []ddpm.Bias `json:"bias"`
+					}{r.ID, r.Name, b.N, b.Protocol, b.Rows[0].Bias})
+				}
+				t, err := plots.BiasTable(b)
+				if err != nil {
+					return err
+				}
+				return printf(w.out, "%v\n", t)
+			})
+		}
+	},
+}
+
+var evaluate = command{
+	name:     "evaluate",
+	args:     "RUN",
+	synopsis: "Score a run's samples by number of sampling steps (Table 2)",
+	help: `The Fréchet distance between N samples and the data, in the features of a small classifier: FD (fashion-cnn), which
+does not compare with any FID. What was measured before is looked up.
+
+With --json: an object {run, variant, metric, n, floor, protocol, scores}, where scores is an array of {steps, fd}, and
+floor is the same distance of N real images.`,
+	examples: []string{"evaluate 01JZ8M --steps 20,50", "evaluate 01JZ8M -n 1000 --json"},
+	setup: func(f *flag.FlagSet) action {
+		var steps intList
+		f.Var(&steps, "steps", "numbers of sampling steps `N,N,...`; default: that of the run's own scores")
+		n := f.Int("n", 0, "draw `N` samples; default: as many as for the run's own scores")
+		db := dbFlag(f)
+		threads := threadsFlag(f)
+		asJSON := jsonFlag(f)
+		return func(ctx context.Context, args []string, w world) error {
+			if *n < 0 || given(f, "n") && *n == 0 {
+				return usagef("-n is %d; want 2 or more samples", *n)
+			}
+			return withStore(*db, *threads, func(s *experiments.Store) error {
+				r, err := s.Run(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if len(steps) == 0 {
+					steps = intList{r.Config.SamplingSteps}
+				}
+				ctx, done := watch(ctx, w)
+				sweep, err := s.Sweep(ctx, experiments.Runs{r}, *n, steps...)
+				done()
+				if err != nil {
+					return err
+				}
+				if *asJSON {
+					return printJSON(w.out, newScores(r, sweep))
+				}
+				t, err := plots.StepsTable(sweep)
+				if err != nil {
+					return err
+				}
+				return printf(w.out, "%v\n", t)
+			})
+		}
+	},
+}
+
+// scores is what evaluate prints as JSON.
+type scores struct {
+	Run      string             `json:"run"`
+	Variant  string             `json:"variant"`
+	Metric   string             `json:"metric"`
+	N        int                `json:"n"`
+	Floor    experiments.Number `json:"floor"`
+	Protocol string             `json:"protocol"` // id of all but the number of steps
+	Scores   []score            `json:"scores"`
+}
+
+type score struct {
+	Steps int                `json:"steps"`
+	FD    experiments.Number `json:"fd"`
+}
+
+func newScores(r *experiments.Run, s *experiments.SweepResult) scores {
+	out := scores{
+		Run: r.ID, Variant: r.Name, Metric: s.Protocol.Metric, N: s.Protocol.N,
+		Floor: experiments.Number(s.Protocol.Floor), Protocol: s.Protocol.ID,
+	}
+	for i, n := range s.Steps {
+		out.Scores = append(out.Scores, score{n, experiments.Number(s.Rows[0].FD[i])})
+	}
+	return out
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"ddpmlab/experiments"
+	"ddpmlab/internal/display"
+)
+
+// dbFlag declares the flag that names the database.
+func dbFlag(f *flag.FlagSet) *string {
+	return f.String("db", experiments.DefaultName, "database `FILE`; a bare name is looked for here and in the folders above, up to go.mod's")
+}
+
+func jsonFlag(f *flag.FlagSet) *bool { return f.Bool("json", false, "print JSON, for programs") }
+
+func threadsFlag(f *flag.FlagSet) *int {
+	return f.Int("threads", 0, "compute on `N` threads; 0: one a core; no result depends on it")
+}
+
+// withStore calls use with the database that --db named, and closes it.
+func withStore(db string, threads int, use func(*experiments.Store) error) error {
+	s, err := experiments.Open(db)
+	if err != nil {
+		return err
+	}
+	s.Threads = threads
+	err = use(s)
+	if e := s.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// watch returns a context whose computations show their progress on w.err, and what to
+// call when they are over.
+func watch(ctx context.Context, w world) (_ context.Context, done func()) {
+	t := display.NewTerminalWriter(w.err)
+	if f, ok := w.err.(*os.File); ok {
+		t = display.NewTerminal(f)
+	}
+	return display.NewContext(ctx, t), func() { t.Close() }
+}
+
+// printJSON prints v as indented JSON and a line end.
+func printJSON(w io.Writer, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("print as JSON: %w", err)
+	}
+	return printf(w, "%s\n", text)
+}
+
+// printf is fmt.Fprintf with the error alone.
+func printf(w io.Writer, format string, args ...any) error {
+	_, err := fmt.Fprintf(w, format, args...)
+	return err
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ddpmlab/ddpm"
+	"ddpmlab/ddpm/data"
+	"ddpmlab/experiments"
+)
+
+var train = command{
+	name:     "train",
+	synopsis: "Train one variant and keep the run",
+	help: `A preset gives the configuration, --variant the paper's method with the paper's strength; other flags change single
+values of either. A finished run with the same configuration, variant, data and seed is not repeated but shown;
+--rerun trains it once more.
+
+Ctrl-C stops after the current step and keeps the run; --resume goes on from its last checkpoint.
+
+--set reaches every field of the configuration; ` + "`ddpmlab runs show RUN --json`" + ` prints them all, under config. A
+field of the model is written model.NAME.`,
+	examples: []string{
+		"train --preset fashion --variant ip --iterations 200",
+		"train --preset tour --variant ip --gamma 0.15 --weight-decay 0.01 --seed 2",
+		"train --set eval_samples=100 --set model.mult=[1,2,2]",
+		"train --resume 01JZ8M",
+	},
+	setup: func(f *flag.FlagSet) action {
+		o := newTrainFlags(f)
+		return func(ctx context.Context, _ []string, w world) error { return o.run(ctx, f, w) }
+	},
+}
+
+// trainFlags are the flags of train that describe a run.
+type trainFlags struct {
+	preset, variant string
+	config          ddpm.Config  // fields that have a flag of their own
+	switches        ddpm.Variant // likewise
+	fields          assignments
+	resume, db      *string
+	rerun           *bool
+	threads         *int
+}
+
+func newTrainFlags(f *flag.FlagSet) *trainFlags {
+	o := &trainFlags{}
+	f.StringVar(&o.preset, "preset", "tour", "start from the configuration `NAME`: "+strings.Join(ddpm.PresetNames(), " or "))
+	f.StringVar(&o.variant, "variant", "adm", "method `NAME`: "+strings.Join(variantNames, ", "))
+	f.Float64Var(&o.switches.Gamma, "gamma", 0, "input perturbation `X`, Eq. 7; the paper has 0.1")
+	f.Float64Var(&o.switches.WeightDecay, "weight-decay", 0, "weight decay `X`, Eq. 10; the paper has 0.03")
+	f.StringVar(&o.switches.WeightDecayMode, "weight-decay-mode", "", "`MODE` of the decay: decoupled (AdamW; the default) or coupled (in the loss)")
+	f.Float64Var(&o.switches.GradPenalty, "grad-penalty", 0, "gradient penalty `X`, Eq. 9; the paper has 1e-6")
+	f.StringVar(&o.switches.GradPenaltyMode, "grad-penalty-mode", "", "`MODE` of the penalty: hutchinson (the default) or ones")
+	f.StringVar(&o.config.Data, "data", "", "data set `NAME`: "+strings.Join(data.Names(), " or ")+"; default: the preset's")
+	f.IntVar(&o.config.Iterations, "iterations", 0, "train `N` iterations; default: the preset's")
+	f.IntVar(&o.config.Batch, "batch", 0, "`N` images an iteration; default: the preset's")
+	f.Float64Var(&o.config.LR, "lr", 0, "learning rate `X`; default: the preset's")
+	f.Uint64Var(&o.config.Seed, "seed", 0, "seed `N` of all random numbers of the run")
+	f.Var(&o.fields, "set", "set the configuration's field, `NAME=VALUE`; may be repeated")
+	o.resume = f.String("resume", "", "go on with the interrupted run `ID`")
+	o.rerun = f.Bool("rerun", false, "train even if there is such a run already")
+	o.db = dbFlag(f)
+	o.threads = threadsFlag(f)
+	return o
+}
+
+// variantNames are those that ddpm.ParseVariant takes, in the paper's order.
+var variantNames = []string{"adm", "wd", "gp", "ip"}
+
+func (o *trainFlags) run(ctx context.Context, f *flag.FlagSet, w world) error {
+	if given(f, "resume") {
+		var extra []string
+		f.Visit(func(g *flag.Flag) {
+			if !slices.Contains([]string{"resume", "db", "threads"}, g.Name) {
+				extra = append(extra, "--"+g.Name)
+			}
+		})
+		if len(extra) > 0 {
+			return usagef("--resume goes on with the run as it was begun; leave out %s", strings.Join(extra, ", "))
+		}
+		return o.train(ctx, w, func(ctx context.Context, s *experiments.Store) (*experiments.Run, error) {
+			return s.Resume(ctx, *o.resume)
+		})
+	}
+	c, v, err := o.order(f)
+	if err != nil {
+		return err
+	}
+	return o.train(ctx, w, func(ctx context.Context, s *experiments.Store) (*experiments.Run, error) {
+		if *o.rerun {
+			return s.Rerun(ctx, c, v)
+		}
+		return s.Train(ctx, c, v)
+	})
+}
+
+// order is the configuration and variant that the flags describe.
+func (o *trainFlags) order(f *flag.FlagSet) (c ddpm.Config, v ddpm.Variant, err error) {
+	if c, err = ddpm.Preset(o.preset); err != nil {
+		return c, v, errors.New(unknown("preset", o.preset, ddpm.PresetNames(), "there are: "+strings.Join(ddpm.PresetNames(), ", ")))
+	}
+	if v, err = ddpm.ParseVariant(o.variant); err != nil {
+		return c, v, errors.New(unknown("variant", o.variant, variantNames,
+			"there are: "+strings.Join(variantNames, ", ")+"; combine others by --gamma, --weight-decay and --grad-penalty"))
+	}
+	for _, a := range o.fields {
+		if err := setField(&c, a); err != nil {
+			return c, v, err
+		}
+	}
+	f.Visit(func(g *flag.Flag) {
+		switch g.Name {
+		case "data":
+			c.Data = o.config.Data
+		case "iterations":
+			c.Iterations = o.config.Iterations
+		case "batch":
+			c.Batch = o.config.Batch
+		case "lr":
+			c.LR = o.config.LR
+		case "seed":
+			c.Seed = o.config.Seed
+		case "gamma":
+			v.Gamma = o.switches.Gamma
+		case "weight-decay":
+			v.WeightDecay = o.switches.WeightDecay
+		case "weight-decay-mode":
+			v.WeightDecayMode = o.switches.WeightDecayMode
+		case "grad-penalty":
+			v.GradPenalty = o.switches.GradPenalty
+		case "grad-penalty-mode":
+			v.GradPenaltyMode = o.switches.GradPenaltyMode
+		}
+	})
+	return c, v, cmp.Or(knownData(c.Data), c.Validate(), v.Validate())
+}
+
+// setField sets one field of the configuration, by its name in JSON.
+func setField(c *ddpm.Config, a assignment) error {
+	value := json.RawMessage(a.value)
+	if !json.Valid(value) {
+		value, _ = json.Marshal(a.value) // a string needs no quotes
+	}
+	names := fieldNames(*c)
+	if !slices.Contains(names, a.name) {
+		return errors.New(unknown("field", a.name, names, "there are: "+strings.Join(names, ", ")))
+	}
+	var object any = value
+	for _, part := range slices.Backward(strings.Split(a.name, ".")) {
+		object = map[string]any{part: object}
+	}
+	text, err := json.Marshal(object)
+	if err != nil {
+		return fmt.Errorf("--set %s=%s: %w", a.name, a.value, err)
+	}
+	if err := c.Merge(text); err != nil {
+		return fmt.Errorf("--set %s=%s: %w", a.name, a.value, err)
+	}
+	return nil
+}
+
+// fieldNames lists the fields of a configuration by their names in JSON, those of the
+// model as model.NAME.
+func fieldNames(c ddpm.Config) []string {
+	var fields map[string]any
+	text, err := json.Marshal(c)
+	if err != nil || json.Unmarshal(text, &fields) != nil {
+		return nil
+	}
+	var names []string
+	for name, value := range fields {
+		inner, ok := value.(map[string]any)
+		if !ok {
+			names = append(names, name)
+		}
+		for n := range inner {
+			names = append(names, name+"."+n)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// train runs do with a progress bar and prints the run's card.
+func (o *trainFlags) train(ctx context.Context, w world, do func(context.Context, *experiments.Store) (*experiments.Run, error)) error {
+	return withStore(*o.db, *o.threads, func(s *experiments.Store) error {
+		began := time.Now()
+		ctx, done := watch(ctx, w)
+		r, err := do(ctx, s)
+		done()
+		if r == nil {
+			return err
+		}
+		e := printf(w.out, "%v\n", r)
+		if err = cmp.Or(err, e, printf(w.err, "kept in %s\n", s.Path())); err == nil && r.Finished.Before(began) {
+			return printf(w.err, "this run was finished before; --rerun trains it once more\n")
+		}
+		if errors.Is(err, experiments.ErrInterrupted) {
+			cure := "ddpmlab train --resume " + r.ID
+			if *o.db != experiments.DefaultName {
+				cure += " --db " + *o.db
+			}
+			return fmt.Errorf("%w after %d of %d steps; the run is kept, and `%s` goes on with it",
+				experiments.ErrInterrupted, r.Step, r.Config.Iterations, cure)
+		}
+		return err
+	})
+}
