@@ -30,7 +30,7 @@ field of the model is written model.NAME.`,
 	examples: []string{
 		"train --preset fashion --variant ip --iterations 200",
 		"train --preset tour --variant ip --gamma 0.15 --weight-decay 0.01 --seed 2",
-		"train --set eval_samples=100 --set model.mult=[1,2,2]",
+		"train --set eval_samples=100 --set model.channels=32",
 		"train --resume 01JZ8M",
 	},
 	setup: func(f *flag.FlagSet) action {
