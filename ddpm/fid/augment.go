@@ -3,10 +3,10 @@ package fid
 import "ddpmlab/ddpm/philox"
 
 // maxShift is how far, in pixels of the 28×28 image, training moves an image.
-const maxShift = 2
+const maxShift = 1
 
 // augmentation is stored with the weights.
-const augmentation = "flip 1/2, shift ±2 of 28 pixels"
+const augmentation = "flip 1/2, shift ±1 of 28 pixels"
 
 // augmented writes the 14×14 input of one 28×28 training image, half of the time
 // mirrored, moved by up to maxShift pixels each way (the border is background,

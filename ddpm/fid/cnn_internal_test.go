@@ -13,7 +13,14 @@ import (
 	"ddpmlab/ddpm/engine/ref"
 )
 
-func tinyWeights() *Weights { return &Weights{net: tiny, flat: tiny.init(1)} }
+// tinyWeights has biases too, unlike a network before its training.
+func tinyWeights() *Weights {
+	w := &Weights{net: tiny, flat: tiny.init(1), scale: []float32{1, 2, 3, 4}}
+	for i := range w.flat {
+		w.flat[i] += 0.01 * float32(i%10)
+	}
+	return w
+}
 
 func tinyCNN(t *testing.T) *CNN {
 	t.Helper()
@@ -90,26 +97,14 @@ func TestNetAgainstLoops(t *testing.T) {
 				}
 			}
 		}
+		for i, b := range slices.Repeat(take(out), size*size) {
+			y[i] += float64(b)
+		}
 		h = y
 	}
-	act := func(c int) {
-		a, b := take(c), take(c)
-		per := c / tiny.groups
-		for g := range tiny.groups {
-			var sum, sq, n float64
-			for i, v := range h {
-				if i%c/per == g {
-					sum, sq, n = sum+v, sq+v*v, n+1
-				}
-			}
-			mean := sum / n
-			sd := math.Sqrt(sq/n - mean*mean + 1e-5)
-			for i := range h {
-				if i%c/per == g {
-					v := (h[i]-mean)/sd*float64(a[i%c]) + float64(b[i%c])
-					h[i] = v / (1 + math.Exp(-v))
-				}
-			}
+	silu := func() {
+		for i, v := range h {
+			h[i] = v / (1 + math.Exp(-v))
 		}
 	}
 	means := func(c int) []float64 {
@@ -120,9 +115,9 @@ func TestNetAgainstLoops(t *testing.T) {
 		return m
 	}
 	conv(1, 2)
-	act(2)
+	silu()
 	conv(2, 2)
-	act(2)
+	silu()
 	pooled := make([]float64, 7*7*2)
 	for i := range pooled {
 		y, x, c := i/14, i/2%7, i%2
@@ -131,16 +126,15 @@ func TestNetAgainstLoops(t *testing.T) {
 	}
 	h, size = pooled, 7
 	conv(2, 4)
-	act(4)
+	silu()
 	conv(4, 4)
+	silu()
 	features := means(4)
-	act(4)
-	last := means(4)
-	linear, bias := take(40), take(10)
+	linear, bias := take(7*7*4*10), take(10)
 	logits := make([]float64, 10)
 	for k := range logits {
 		logits[k] = float64(bias[k])
-		for i, v := range last {
+		for i, v := range h {
 			logits[k] += v * float64(linear[i*10+k])
 		}
 	}
@@ -153,6 +147,15 @@ func TestNetAgainstLoops(t *testing.T) {
 			if math.Abs(got[i]-want[i]) > 1e-6 { // outputs are rounded to float32
 				t.Errorf("output %d number %d: got %g, want %g", output, i, got[i], want[i])
 			}
+		}
+	}
+	scaled, err := e.Features(t.Context(), x, 1, 14, 14, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range features {
+		if want := f * float64(i+1); math.Abs(scaled[i]-want) > 1e-6 {
+			t.Errorf("feature %d: got %g, want %g", i, scaled[i], want)
 		}
 	}
 	best, err := e.Classify(t.Context(), x, 1, 14, 14, 1)
@@ -201,7 +204,7 @@ func TestWeightsFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Training != w.Training || !slices.Equal(got.flat, w.flat) || got.SHA256() != w.SHA256() || !bytes.Equal(got.Bytes(), file) {
+	if got.Training != w.Training || !slices.Equal(got.flat, w.flat) || !slices.Equal(got.scale, w.scale) || got.SHA256() != w.SHA256() || !bytes.Equal(got.Bytes(), file) {
 		t.Errorf("read back %+v", got.Training)
 	}
 	nan := bytes.Clone(file)
@@ -251,7 +254,7 @@ func FuzzWeights(f *testing.F) {
 
 // fashionNet is the size that its comment and the weights file promise.
 func TestNetSize(t *testing.T) {
-	if n := fashionNet.numParams(); n != 65834 || len(fashionNet.init(1)) != n {
-		t.Errorf("%d parameters, want 65834", n)
+	if n := fashionNet.numParams(); n != 96362 || len(fashionNet.init(1)) != n {
+		t.Errorf("%d parameters, want 96362", n)
 	}
 }

@@ -9,17 +9,21 @@ import (
 )
 
 const (
-	inputSize = 14 // height and width of what the classifier sees
-	classes   = 10
+	inputSize  = 14 // height and width of what the classifier sees
+	pooledSize = 7  // of its last convolutions
+	classes    = 10
 )
 
 // net is the shape of the classifier: two convolutions of c1 channels at 14×14,
-// two of c2 at 7×7, each followed by group norm and SiLU, the mean over the
-// pixels, and a linear layer.
-type net struct{ c1, c2, groups int }
+// two of c2 at 7×7, each followed by SiLU, and a linear layer of all that. The
+// features are means over the pixels of what the linear layer sees. A linear layer
+// of the means alone classified worse, 0.891 against 0.913. There is no normalisation, because a score must see what it would take
+// out: behind a group norm the features of all images at 97 % contrast were those
+// of the images themselves.
+type net struct{ c1, c2 int }
 
-// fashionNet is the one that FashionCNN uses: 65,834 parameters.
-var fashionNet = net{c1: 32, c2: 64, groups: 8}
+// fashionNet is the one that FashionCNN uses: 96,362 parameters.
+var fashionNet = net{c1: 32, c2: 64}
 
 // param is one trained tensor, in the order of the flat array.
 type param struct {
@@ -39,13 +43,13 @@ func (p param) size() int {
 func (a net) params() []param {
 	var ps []param
 	conv := func(name string, in, out int) {
-		ps = append(ps, param{name + ".weight", []int{3, 3, in, out}}, param{name + ".scale", []int{out}}, param{name + ".shift", []int{out}})
+		ps = append(ps, param{name + ".weight", []int{3, 3, in, out}}, param{name + ".bias", []int{out}})
 	}
 	conv("conv1", 1, a.c1)
 	conv("conv2", a.c1, a.c1)
 	conv("conv3", a.c1, a.c2)
 	conv("conv4", a.c2, a.c2)
-	return append(ps, param{"linear.weight", []int{1, a.c2, classes}}, param{"linear.bias", []int{classes}})
+	return append(ps, param{"linear.weight", []int{1, pooledSize * pooledSize * a.c2, classes}}, param{"linear.bias", []int{classes}})
 }
 
 func (a net) numParams() int {
@@ -57,7 +61,7 @@ func (a net) numParams() int {
 }
 
 // init returns weights to start from: normal with variance 2/fan-in for the
-// kernels (He et al., 2015), 1/fan-in for the linear layer, scales 1.
+// kernels (He et al., 2015), 1/fan-in for the linear layer, biases 0.
 func (a net) init(seed uint64) []float32 {
 	stream := philox.Key(seed, "fashion-cnn init")
 	flat := make([]float32, 0, a.numParams())
@@ -70,12 +74,6 @@ func (a net) init(seed uint64) []float32 {
 		case 3:
 			stream.Normals(w, 0, uint32(i))
 			scale(w, math.Sqrt(1/float64(p.Shape[1])))
-		default:
-			if p.Name != "linear.bias" && p.Name[len("convN"):] == ".scale" {
-				for j := range w {
-					w[j] = 1
-				}
-			}
 		}
 		flat = append(flat, w...)
 	}
@@ -91,7 +89,7 @@ func scale(w []float32, f float64) {
 // graph is the classifier as an expression.
 type graph struct {
 	params           []*op.Node
-	features, logits *op.Node // [n, c2], [n, classes]
+	features, logits *op.Node // [n, c2] before their scale, [n, classes]
 }
 
 // build writes the classifier of x [n,14,14,1] into g.
@@ -107,24 +105,22 @@ func (a net) build(g *engine.Graph, x *op.Node) graph {
 		next = next[1:]
 		return p
 	}
-	conv := func(x *op.Node) *op.Node { return op.Conv(x, take(), 1, 1) }
-	act := func(x *op.Node, c int) *op.Node {
-		scale, shift := take(), take()
-		return op.GNAct(x, op.Broadcast(scale, op.PerChannel, []int{n, c}, 0), op.Broadcast(shift, op.PerChannel, []int{n, c}, 0), a.groups)
+	conv := func(x *op.Node) *op.Node {
+		y := op.Conv(x, take(), 1, 1)
+		return op.Add(y, op.Broadcast(take(), op.PerChannel, y.Shape(), 0))
 	}
 	mean := func(x *op.Node) *op.Node { // n,h,w,c -> n,c
 		s := x.Shape()
 		return op.Scale(op.Sum(x, op.PerSampleChannel, 0), 1/float64(s[1]*s[2]))
 	}
 
-	h := act(conv(x), a.c1)
-	h = act(conv(h), a.c1)
+	h := op.SiLU(conv(x))
+	h = op.SiLU(conv(h))
 	h = op.AvgPool(h) // 14×14 -> 7×7
-	h = act(conv(h), a.c2)
-	h = conv(h)
+	h = op.SiLU(conv(h))
+	h = op.SiLU(conv(h))
 	out.features = mean(h)
-	pooled := op.Reshape(mean(act(h, a.c2)), 1, n, a.c2)
-	logits := op.MatMul(pooled, take(), false, false) // 1,n,c2 · 1,c2,10
+	logits := op.MatMul(op.Reshape(h, 1, n, pooledSize*pooledSize*a.c2), take(), false, false) // 1,n,49·c2 · 1,49·c2,10
 	out.logits = op.Add(op.Reshape(logits, n, classes), op.Broadcast(take(), op.PerChannel, []int{n, classes}, 0))
 	return out
 }

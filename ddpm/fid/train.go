@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"ddpmlab/ddpm/data"
 	"ddpmlab/ddpm/engine"
@@ -92,7 +93,7 @@ func trainCNN(ctx context.Context, a net, train, test data.Set, opts TrainOption
 			LR: opts.LR, WeightDecay: opts.WeightDecay, EMA: opts.EMA,
 			Augment: augmentation,
 		},
-		net: a, flat: make([]float32, a.numParams()),
+		net: a, flat: make([]float32, a.numParams()), scale: slices.Repeat([]float32{1}, a.c2),
 	}
 	t.state.Get(engine.EMA, w.flat)
 	cnn, err := newCNN(w, keepOpen{opts.Device}, min(cnnBatch, test.Len()))
@@ -100,8 +101,20 @@ func trainCNN(ctx context.Context, a net, train, test data.Set, opts TrainOption
 		return nil, err
 	}
 	defer cnn.Close()
-	w.Accuracy, err = cnn.Accuracy(ctx, test, test.Len())
-	return w, err
+	if w.Accuracy, err = cnn.Accuracy(ctx, test, test.Len()); err != nil {
+		return nil, err
+	}
+	s, err := SetStats(ctx, cnn, train)
+	if err != nil {
+		return nil, err
+	}
+	for i := range w.scale {
+		w.scale[i] = 0 // of a feature that never changes
+		if v := s.Cov[i*s.Dim+i]; v > 0 {
+			w.scale[i] = float32(1 / math.Sqrt(v))
+		}
+	}
+	return w, nil
 }
 
 // keepOpen is a device that stays open when the CNN on it is closed.

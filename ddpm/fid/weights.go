@@ -35,8 +35,15 @@ type Training struct {
 // the format, one of JSON, and the numbers as little-endian float32.
 type Weights struct {
 	Training
-	net  net
-	flat []float32
+	net   net
+	flat  []float32 // the tensors of net
+	scale []float32 // what each feature is multiplied by
+}
+
+// tensors lists what the numbers of a file are: those that are trained, then
+// one factor for each feature.
+func (a net) tensors() []param {
+	return append(a.params(), param{"features.scale", []int{a.c2}})
 }
 
 // magic is the first line of a weights file.
@@ -53,9 +60,10 @@ func (w *Weights) Bytes() []byte {
 	var b bytes.Buffer
 	b.WriteString(magic)
 	// Strings and finite numbers: it cannot fail, nor can writing to the buffer.
-	line, _ := json.Marshal(header{w.Training, w.net.params()})
+	line, _ := json.Marshal(header{w.Training, w.net.tensors()})
 	b.Write(append(line, '\n'))
 	binary.Write(&b, binary.LittleEndian, w.flat)
+	binary.Write(&b, binary.LittleEndian, w.scale)
 	return b.Bytes()
 }
 
@@ -85,21 +93,23 @@ func readWeights(r io.Reader, a net) (*Weights, error) {
 	if err := dec.Decode(&h); err != nil {
 		return nil, fmt.Errorf("weights of fashion-cnn: header: %w", err)
 	}
-	want := a.params()
+	want := a.tensors()
 	if !slices.EqualFunc(h.Params, want, func(p, q param) bool { return p.Name == q.Name && slices.Equal(p.Shape, q.Shape) }) {
 		return nil, fmt.Errorf("weights of fashion-cnn: tensors %v, want %v", h.Params, want)
 	}
-	w := &Weights{Training: h.Training, net: a, flat: make([]float32, a.numParams())}
-	if err := binary.Read(br, binary.LittleEndian, w.flat); err != nil {
-		return nil, fmt.Errorf("weights of fashion-cnn: truncated, want %d numbers", len(w.flat))
+	w := &Weights{Training: h.Training, net: a, flat: make([]float32, a.numParams()), scale: make([]float32, a.c2)}
+	for _, numbers := range [][]float32{w.flat, w.scale} {
+		if err := binary.Read(br, binary.LittleEndian, numbers); err != nil {
+			return nil, fmt.Errorf("weights of fashion-cnn: truncated, want %d numbers", len(w.flat)+len(w.scale))
+		}
+		for _, v := range numbers {
+			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+				return nil, fmt.Errorf("weights of fashion-cnn: a number is %g", v)
+			}
+		}
 	}
 	if _, err := br.ReadByte(); err != io.EOF {
-		return nil, fmt.Errorf("weights of fashion-cnn: there are bytes after the %d numbers", len(w.flat))
-	}
-	for i, v := range w.flat {
-		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-			return nil, fmt.Errorf("weights of fashion-cnn: number %d is %g", i, v)
-		}
+		return nil, fmt.Errorf("weights of fashion-cnn: there are bytes after the %d numbers", len(w.flat)+len(w.scale))
 	}
 	return w, nil
 }
