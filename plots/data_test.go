@@ -12,7 +12,7 @@ import (
 )
 
 func TestNothingToShow(t *testing.T) {
-	bare := experiments.Detached(experiments.Run{Config: ddpm.Tour(), Status: experiments.StatusRunning}, nil, nil)
+	bare := experiments.Detached(experiments.Run{Config: config(1), Status: experiments.StatusRunning}, nil, nil)
 	for _, tt := range []struct {
 		name string
 		call func() (any, error)
@@ -122,6 +122,16 @@ func TestOddCurves(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { wellFormed(t, plots.Curve(c).SVG()) })
 	}
+}
+
+func TestControlCharactersInNames(t *testing.T) {
+	p := protocol()
+	p.Metric, p.Reference = "FD (a\x01b)", "set\x1b[31m"
+	f, err := plots.FDCurve(experiments.Runs{withScores(tour()[0], p, experiments.Point{Step: 10, Value: 5})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wellFormed(t, f.SVG())
 }
 
 func TestScoresThatCannotBeDrawnAreNamed(t *testing.T) {

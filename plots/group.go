@@ -28,7 +28,6 @@ type group struct {
 // notes say what was left out and which runs are not finished.
 func groupRuns(runs experiments.Runs) (groups []group, notes []string) {
 	index := map[string]int{}
-	keys := []string{}
 	for _, r := range runs {
 		if r == nil {
 			continue
@@ -38,7 +37,6 @@ func groupRuns(runs experiments.Runs) (groups []group, notes []string) {
 		if !ok {
 			i = len(groups)
 			index[key] = i
-			keys = append(keys, key)
 			groups = append(groups, group{variant: r.Variant.Normal()})
 		}
 		groups[i].runs = append(groups[i].runs, r)
@@ -52,8 +50,11 @@ func groupRuns(runs experiments.Runs) (groups []group, notes []string) {
 			notes = append(notes, fmt.Sprintf("%s: %s of the same seeds not shown.", g.label, plural(left, "other attempt", "other attempts")))
 		}
 		g.style = variantStyle(g.variant.Name())
-		if g.label != g.variant.Name() && !isPaper(g.variant) || configDiffers(groups[:i], *g) {
-			g.style = g.style.shade(keys[i])
+		switch { // by names, not by all of the configuration, so that colours last
+		case configDiffers(groups[:i], *g):
+			g.style = g.style.shade(g.label)
+		case !isPaper(g.variant):
+			g.style = g.style.shade(g.variant.String())
 		}
 		for _, r := range g.runs {
 			if r.Status != experiments.StatusFinished {

@@ -57,7 +57,7 @@ func TestAttemptsOfASeedCountOnce(t *testing.T) {
 	stopped := run(ddpm.ADM(), 1, 1)
 	stopped.Started, stopped.Step, stopped.Status = early.Started.Add(2), 700, experiments.StatusInterrupted
 	rows, notes := variants(t,
-		withScores(late, p, at(1500, 2)), withScores(early, p, at(1500, 1)), withScores(stopped, p, at(500, 7)))
+		withScores(stopped, p, at(500, 7)), withScores(late, p, at(1500, 2)), withScores(early, p, at(1500, 1)))
 	if rows[0] != "ADM|2.0000 †|1|500|50|1,500" {
 		t.Errorf("got %s, want the last finished attempt's 2.0000 of one seed", rows[0])
 	}
