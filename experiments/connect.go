@@ -3,12 +3,10 @@ package experiments
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"net/url"
 	"os"
-	"time"
 
-	"github.com/mattn/go-sqlite3" // also registers the driver
+	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
 )
 
 // connect opens a pool of at most n connections to the file at path. The parameters
@@ -30,21 +28,13 @@ const (
 	copyParams  = "mode=rw&_busy_timeout=10000" // query_only would forbid the copy too
 )
 
-// openWriter connects for writing. Two processes that turn on write-ahead logging at
-// one moment may refuse each other in spite of the busy timeout, so it is tried again.
+// openWriter connects for writing.
 func openWriter(ctx context.Context, path string) (*sql.DB, error) {
 	db, err := connect(path, writeParams, 1)
 	if err != nil {
 		return nil, err
 	}
-	for try := 1; ; try++ {
-		err = db.PingContext(ctx)
-		if e, ok := errors.AsType[sqlite3.Error](err); !ok || e.Code != sqlite3.ErrBusy || try == 100 {
-			break
-		}
-		time.Sleep(time.Duration(try) * time.Millisecond)
-	}
-	if err != nil {
+	if err := db.PingContext(ctx); err != nil {
 		db.Close()
 		return nil, err
 	}

@@ -72,6 +72,21 @@ func (d *stopAt) Progress(p display.Progress) {
 	}
 }
 
+// stopAfter is a display that counts scores, and stops the training after some.
+type stopAfter struct {
+	display.Recording
+	seen, scores int
+	stop         context.CancelFunc
+}
+
+func (d *stopAfter) Progress(p display.Progress) {
+	if strings.HasPrefix(p.ID, "score-") && p.State == display.Done {
+		if d.seen++; d.seen == d.scores {
+			d.stop()
+		}
+	}
+}
+
 // interrupted trains until the step and returns the run.
 func interrupted(t *testing.T, s *Store, c ddpm.Config, v ddpm.Variant, step int64) *Run {
 	t.Helper()
@@ -180,6 +195,21 @@ func TestResume(t *testing.T) {
 			check(t, r, err)
 		})
 	}
+	t.Run("interrupted after a score", func(t *testing.T) {
+		s := labStore(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r, err := s.Train(display.NewContext(ctx, &stopAfter{scores: 2, stop: cancel}), c, v)
+		if !errors.Is(err, ErrInterrupted) || r.Step != 5 {
+			t.Fatalf("got %v, error %v, want a run interrupted at 5", r, err)
+		}
+		var shown stopAfter
+		r, err = s.Resume(display.NewContext(t.Context(), &shown), r.ID)
+		check(t, r, err)
+		if shown.seen != 2 {
+			t.Errorf("got %d scores measured after step 5, want 2: the one at 5 is known", shown.seen)
+		}
+	})
 	t.Run("crashed", func(t *testing.T) {
 		s := labStore(t)
 		r := interrupted(t, s, c, v, 7)
