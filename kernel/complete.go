@@ -93,12 +93,15 @@ func (g *gomacro) describe(chain []string) string {
 	}
 	t := bind.Type
 	for i, word := range rest {
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
 		field, isField, method, isMethod, err := c.TryLookupFieldOrMethod(t, word)
 		switch {
 		case err != nil:
 			return ""
 		case isMethod && i == len(rest)-1:
-			return "func " + name + strings.TrimPrefix(methodType(method.Type), "func")
+			return "func " + name + signature(method.Type, t)
 		case !isField:
 			return ""
 		}
@@ -107,11 +110,16 @@ func (g *gomacro) describe(chain []string) string {
 	return "field " + name + " " + t.String()
 }
 
-// methodType is the signature of a method, given with its receiver as first parameter.
-func methodType(t xr.Type) string {
+// signature is a method's parameters and results. Its type has the receiver, of type recv
+// or *recv, as first parameter where a cell declared it, and not where compiled code did.
+func signature(t, recv xr.Type) string {
 	var in, out []string
 	for i := range t.NumIn() {
-		s := t.In(i).String()
+		p := t.In(i)
+		if i == 0 && (p.IdenticalTo(recv) || p.Kind() == reflect.Pointer && p.Elem().IdenticalTo(recv)) {
+			continue
+		}
+		s := p.String()
 		if t.IsVariadic() && i == t.NumIn()-1 {
 			s = "..." + strings.TrimPrefix(s, "[]")
 		}
@@ -120,7 +128,7 @@ func methodType(t xr.Type) string {
 	for i := range t.NumOut() {
 		out = append(out, t.Out(i).String())
 	}
-	s := "func(" + strings.Join(in, ", ") + ")"
+	s := "(" + strings.Join(in, ", ") + ")"
 	switch len(out) {
 	case 0:
 		return s
@@ -131,19 +139,19 @@ func methodType(t xr.Type) string {
 }
 
 func describeBind(name string, b *fast.Bind) string {
-	switch {
-	case b.Desc.Class() == fast.ConstBind && b.Type.Kind() != reflect.Func:
-		if b.Lit.Untyped() || b.Value == nil {
-			return fmt.Sprintf("const %s = %v", name, b.Value)
-		}
-		if _, ok := b.Value.(fast.Builtin); ok {
-			return "func " + name + " // built in"
-		}
-		return fmt.Sprintf("const %s %s = %v", name, b.Type, b.Value)
-	case b.Desc.Class() == fast.FuncBind:
+	if b.Desc.Class() == fast.FuncBind {
 		return "func " + name + strings.TrimPrefix(b.Type.String(), "func")
 	}
-	return fmt.Sprintf("var %s %s", name, b.Type)
+	if b.Desc.Class() != fast.ConstBind {
+		return fmt.Sprintf("var %s %s", name, b.Type)
+	}
+	switch v := b.Value.(type) {
+	case fast.UntypedLit:
+		return fmt.Sprintf("const %s = %v", name, v.Val)
+	case fast.Builtin, fast.Function:
+		return "func " + name + " // built in"
+	}
+	return fmt.Sprintf("const %s %s = %v", name, b.Type, b.Value)
 }
 
 // describeType is a type with its exported fields and its methods.
@@ -161,7 +169,7 @@ func describeType(name string, t xr.Type) string {
 	}
 	for i := range t.NumMethod() {
 		if m := t.Method(i); token.IsExported(m.Name) {
-			fmt.Fprintf(&b, "\nfunc (%s) %s%s", name, m.Name, strings.TrimPrefix(m.Type.String(), "func"))
+			fmt.Fprintf(&b, "\nfunc (%s) %s%s", name, m.Name, signature(m.Type, t))
 		}
 	}
 	return b.String()
@@ -203,7 +211,7 @@ func completeness(src string) (status, indent string) {
 	}
 	var p parser.Parser
 	p.Configure(0, '~')
-	p.Init(etoken.NewFileSet(), "cell", 0, []byte(src))
+	p.Init(etoken.NewFileSet(), "cell", 0, []byte(wrapLiterals(src)))
 	if _, err := p.Parse(); err != nil {
 		return "invalid", ""
 	}

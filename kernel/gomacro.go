@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,10 +27,11 @@ import (
 // gomacro looks up its run-time state by goroutine: with New and Eval on different ones,
 // an interrupt would miss function bodies.
 type gomacro struct {
-	mu   sync.Mutex // guards ir's compile-time tables
-	ir   *fast.Interp
-	env  *fast.Env       // the cells' global variables
-	self func(func(any)) // interpreted; hands over a *fast.Interp of the calling goroutine
+	mu     sync.Mutex // guards ir's compile-time tables
+	ir     *fast.Interp
+	env    *fast.Env       // the cells' global variables
+	answer *rangeAnswer    // of the range hook
+	self   func(func(any)) // interpreted; hands over a *fast.Interp of the calling goroutine
 
 	worker  *worker
 	tasks   sync.Map             // goroutine id -> *task
@@ -164,12 +166,15 @@ func (g *gomacro) await(ctx context.Context, t *task, w *worker) bool {
 func (g *gomacro) parse(file, src string) ([]ast.Node, *fault) {
 	var p parser.Parser
 	p.Configure(0, '~')
-	p.Init(g.ir.Comp.Globals.Fileset, file, 0, []byte(src))
+	p.Init(g.ir.Comp.Globals.Fileset, file, 0, []byte(wrapLiterals(src)))
 	nodes, err := p.Parse()
 	if err != nil {
 		return nil, g.syntaxFault(file, err)
 	}
-	return nodes, nil
+	return slices.DeleteFunc(nodes, func(n ast.Node) bool {
+		decl, ok := n.(*ast.GenDecl)
+		return ok && decl.Tok == token.PACKAGE // a cell is in no package of its own
+	}), nil
 }
 
 // run evaluates the nodes on the worker's goroutine and returns the values of the last
@@ -196,6 +201,9 @@ func (g *gomacro) run(ctx context.Context, t *task, nodes []ast.Node, src string
 			}
 		}
 	}
+	if ctx.Err() != nil && len(runs) > 0 { // a recover of the cell's own caught it
+		return nil, g.interruptedBefore(runs[len(runs)-1])
+	}
 	return values, nil
 }
 
@@ -211,7 +219,7 @@ func (g *gomacro) compile(t *task, node ast.Node) (expr *fast.Expr, f *fault) {
 	if f := g.checkImports(t.file, node); f != nil {
 		return nil, f
 	}
-	return newRewriter(node).compile(g.ir), nil
+	return newRewriter(node).compile(g), nil
 }
 
 // execute runs a compiled statement. This is fast.Interp.RunExpr, except that the

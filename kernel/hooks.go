@@ -21,6 +21,8 @@ type task struct {
 
 	mu   sync.Mutex
 	runs map[*fast.Run]bool // interpreter states of its goroutines
+
+	watched sync.Once
 }
 
 func newTask(ctx context.Context, file string) *task {
@@ -48,6 +50,24 @@ func (t *task) raise() {
 	for run := range t.runs {
 		setAsync(run, base.SigInterrupt)
 	}
+}
+
+// watch stops the task's goroutines when its context ends, also after the cell itself has.
+func (t *task) watch() {
+	t.watched.Do(func() {
+		context.AfterFunc(t.ctx, func() {
+			for range 5000 {
+				t.raise()
+				time.Sleep(2 * time.Millisecond)
+				t.mu.Lock()
+				n := len(t.runs)
+				t.mu.Unlock()
+				if n == 0 {
+					return
+				}
+			}
+		})
+	})
 }
 
 // setAsync sets the signal that gomacro looks for at its next jump. gomacro reads the
@@ -81,8 +101,9 @@ func (g *gomacro) declareHooks() {
 	ir.DeclBuiltin(hookGo, same(g.goFunc, reflect.Func))
 	ir.DeclBuiltin(hookSend, fast.Builtin{Compile: g.compileSend, ArgMin: 2, ArgMax: 2})
 	ir.DeclBuiltin(hookElem, fast.Builtin{Compile: compileElem, ArgMin: 2, ArgMax: 2})
-	ir.DeclBuiltin(hookRange, fast.Builtin{Compile: compileRange, ArgMin: 1, ArgMax: 1})
+	ir.DeclBuiltin(hookRange, fast.Builtin{Compile: g.compileRange, ArgMin: 1, ArgMax: 1})
 
+	ir.ImportPackage("_", "fmt") // for values that are a fmt.Stringer
 	imp := ir.ImportPackage("_", "time")
 	imp.Vals[imp.Binds["Sleep"].Desc.Index()] = xr.ValueOf(g.sleep)
 }
@@ -177,10 +198,12 @@ func (g *gomacro) send(ch, v xr.Value) {
 	}
 }
 
-// compileRange never compiles: it answers whether its argument is a channel.
-func compileRange(c *fast.Comp, _ fast.Symbol, node *ast.CallExpr) *fast.Call {
+// compileRange never compiles: it answers whether its argument is a channel. The answer
+// is also kept aside, because gomacro recovers in places.
+func (g *gomacro) compileRange(c *fast.Comp, _ fast.Symbol, node *ast.CallExpr) *fast.Call {
 	arg := c.Expr1(node.Args[0], nil)
-	panic(rangeAnswer{node, arg.Type != nil && arg.Type.Kind() == reflect.Chan})
+	g.answer = &rangeAnswer{node, arg.Type != nil && arg.Type.Kind() == reflect.Chan}
+	panic("range")
 }
 
 // sleep is time.Sleep that ends with the task.
@@ -198,6 +221,7 @@ func (g *gomacro) sleep(d time.Duration) {
 // the one that starts it, and its panic is printed, not fatal.
 func (g *gomacro) goFunc(f xr.Value) xr.Value {
 	t := g.taskHere()
+	t.watch()
 	fn := f.ReflectValue()
 	wrapped := reflect.MakeFunc(fn.Type(), func(args []reflect.Value) (results []reflect.Value) {
 		goid := gls.GoID()

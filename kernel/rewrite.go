@@ -1,8 +1,13 @@
 package kernel
 
 import (
+	"fmt"
 	"go/ast"
 	"go/token"
+	"regexp"
+	"strings"
+
+	"ddpmlab/kernel/symbols"
 
 	"github.com/cosmos72/gomacro/fast"
 	"golang.org/x/tools/go/ast/astutil"
@@ -33,14 +38,14 @@ const (
 //	for v := range ch { B }  for c := ch; ; { v, ok := <-ready(c); if !ok { break }; B }
 //
 // Only the type tells whether the last is about a channel, and gomacro knows it only
-// while it compiles: the range hook stops the compilation with its answer, and the
-// statement is compiled again.
+// while it compiles: the range hook stops the compilation, keeps the answer in
+// gomacro.answer, and the statement is compiled again.
 type rewriter struct {
 	root   ast.Node
 	ranges map[*ast.CallExpr]*ast.RangeStmt // range hook -> its statement
 }
 
-// rangeAnswer is what the range hook panics with.
+// rangeAnswer is what the range hook found out.
 type rangeAnswer struct {
 	call    *ast.CallExpr
 	channel bool
@@ -112,38 +117,75 @@ var builtins = map[string]bool{
 }
 
 // compile compiles the statement, asking as often as needed what its range statements
-// are about. It panics as fast.Interp.CompileNode does.
-func (rw *rewriter) compile(ir *fast.Interp) *fast.Expr {
+// are about, and loading the tables of packages whose interfaces it makes. It panics as
+// fast.Interp.CompileNode does.
+func (rw *rewriter) compile(g *gomacro) *fast.Expr {
 	for {
-		expr, answer := rw.try(ir)
-		if answer == nil {
+		expr, e := g.tryCompile(rw.root)
+		switch {
+		case e == nil:
 			return expr
+		case g.answer != nil:
+			rw.resolve(*g.answer)
+		case !g.loadProxy(e):
+			panic(g.realError(rw.root, e))
 		}
-		stmt := rw.ranges[answer.call]
-		if !answer.channel {
-			stmt.X = answer.call.Args[0]
-			continue
-		}
-		rw.root = astutil.Apply(rw.root, nil, func(c *astutil.Cursor) bool {
-			if c.Node() == stmt {
-				c.Replace(receiveLoop(stmt, answer.call.Args[0]))
-			}
-			return true
-		})
 	}
 }
 
-func (rw *rewriter) try(ir *fast.Interp) (expr *fast.Expr, answer *rangeAnswer) {
-	defer func() {
-		switch e := recover().(type) {
-		case nil:
-		case rangeAnswer:
-			expr, answer = nil, &e
-		default:
-			panic(e)
+// tryCompile compiles the node and returns what was panicked with.
+func (g *gomacro) tryCompile(node ast.Node) (expr *fast.Expr, e any) {
+	g.answer = nil
+	defer func() { e = recover() }()
+	return g.ir.CompileNode(node), nil
+}
+
+// resolve puts a range statement into its final form.
+func (rw *rewriter) resolve(answer rangeAnswer) {
+	stmt := rw.ranges[answer.call]
+	if !answer.channel {
+		stmt.X = answer.call.Args[0]
+		return
+	}
+	rw.root = astutil.Apply(rw.root, nil, func(c *astutil.Cursor) bool {
+		if c.Node() == stmt {
+			c.Replace(receiveLoop(stmt, answer.call.Args[0]))
 		}
-	}()
-	return ir.CompileNode(rw.root), nil
+		return true
+	})
+}
+
+// proxyMessage is how gomacro says that it does not know how to make an interface's value.
+var proxyMessage = regexp.MustCompile(`proxy not found for interface type <(.*)\.\w+>`)
+
+// loadProxy loads the table of the package whose interface gomacro missed, if that is
+// what e says: the cell did not import it, though what it calls did.
+func (g *gomacro) loadProxy(e any) bool {
+	m := proxyMessage.FindStringSubmatch(fmt.Sprint(e))
+	if m == nil || !symbols.Has(m[1]) || g.ir.Comp.KnownImports[m[1]] != nil {
+		return false
+	}
+	g.ir.ImportPackage("_", m[1])
+	return true
+}
+
+// realError is the error behind e. Of a function literal that is called where it stands
+// gomacro says only that it is no type.
+func (g *gomacro) realError(node ast.Node, e any) any {
+	if !strings.Contains(fmt.Sprint(e), "unimplemented type: func") {
+		return e
+	}
+	ast.Inspect(node, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			if lit, ok := ast.Unparen(call.Fun).(*ast.FuncLit); ok {
+				if _, inner := g.tryCompile(lit); inner != nil {
+					e = inner
+				}
+			}
+		}
+		return true
+	})
+	return e
 }
 
 // receiveLoop is the range statement over channel ch as a loop of receives.

@@ -51,7 +51,11 @@ func handshake(conn net.Conn, typ zmq4.SocketType, identity string, server bool)
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
-	return &zmtp{conn: conn, r: bufio.NewReaderSize(conn, 64<<10), identity: z.Peer.Meta["Identity"]}, nil
+	return newZMTP(conn, z.Peer.Meta["Identity"]), nil
+}
+
+func newZMTP(conn net.Conn, identity string) *zmtp {
+	return &zmtp{conn: conn, r: bufio.NewReaderSize(conn, 64<<10), identity: identity}
 }
 
 // read returns the next message's frames. Commands (PING and the like) are passed over:

@@ -1,0 +1,456 @@
+package kernel
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-zeromq/zmq4"
+)
+
+// bench is a kernel in this process, without captured output, and a client.
+type bench struct {
+	t    *testing.T
+	k    *kernel
+	c    connection
+	cl   *client
+	done chan error
+
+	answers map[string]*answer // by request
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	c, err := newConnection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := newKernel(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.logger = testWriter{t}
+	b := &bench{t: t, k: k, c: c, done: make(chan error, 1), answers: map[string]*answer{}}
+	go func() { b.done <- k.run(context.Background()) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if b.cl, err = connect(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		b.cl.close()
+		k.shutdown()
+		if err := <-b.done; err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s", p)
+	return len(p), nil
+}
+
+// answer is what a request led to.
+type answer struct {
+	reply   map[string]any
+	outputs []string         // message types, statuses left out
+	content []map[string]any // of outputs
+	idle    bool
+}
+
+// send sends a request on the shell socket.
+func (b *bench) send(typ string, content any) string {
+	b.t.Helper()
+	id, err := b.cl.send(b.cl.shell, typ, content)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return id
+}
+
+// wait collects what the request led to.
+func (b *bench) wait(id string) answer {
+	b.t.Helper()
+	of := func(m *message) *answer {
+		if b.answers[m.Parent.ID] == nil {
+			b.answers[m.Parent.ID] = &answer{}
+		}
+		return b.answers[m.Parent.ID]
+	}
+	timeout := time.After(20 * time.Second)
+	for b.answers[id] == nil || b.answers[id].reply == nil || !b.answers[id].idle {
+		select {
+		case m := <-b.cl.replies:
+			of(m).reply = jsonOf(b.t, m)
+			if want := strings.Replace(m.Parent.Type, "_request", "_reply", 1); m.Header.Type != want {
+				b.t.Errorf("reply of type %s, want %s", m.Header.Type, want)
+			}
+		case m := <-b.cl.outputs:
+			a := of(m)
+			if m.Header.Type != "status" {
+				a.outputs = append(a.outputs, m.Header.Type)
+				a.content = append(a.content, jsonOf(b.t, m))
+			}
+			a.idle = a.idle || isIdle(m)
+		case <-timeout:
+			b.t.Fatalf("no answer; so far: %+v", b.answers[id])
+		}
+	}
+	return *b.answers[id]
+}
+
+func (b *bench) ask(typ string, content any) answer {
+	b.t.Helper()
+	return b.wait(b.send(typ, content))
+}
+
+func (b *bench) execute(code string) answer {
+	b.t.Helper()
+	return b.ask("execute_request", map[string]any{"code": code})
+}
+
+// text is the text/plain of the answer's execute_result, or of the first output.
+func (a answer) text() string {
+	for i, typ := range a.outputs {
+		if typ == "execute_result" || typ == "display_data" {
+			data, _ := a.content[i]["data"].(map[string]any)
+			s, _ := data["text/plain"].(string)
+			return s
+		}
+	}
+	return ""
+}
+
+func TestKernelInfo(t *testing.T) {
+	b := newBench(t)
+	got := b.ask("kernel_info_request", nil).reply
+	if got["status"] != "ok" || got["protocol_version"] != "5.4" || got["implementation"] != "ddpmlab" {
+		t.Errorf("got %v", got)
+	}
+	if l, _ := got["language_info"].(map[string]any); l["name"] != "go" || l["file_extension"] != ".go" {
+		t.Errorf("language_info %v", l)
+	}
+}
+
+func TestExecute(t *testing.T) {
+	b := newBench(t)
+	a := b.execute("x := 20")
+	if a.reply["status"] != "ok" || a.reply["execution_count"] != 1.0 || fmt.Sprint(a.outputs) != "[execute_input]" {
+		t.Errorf("first cell: %v %v", a.reply, a.outputs)
+	}
+	a = b.execute("x + 22")
+	if a.text() != "42" || a.content[len(a.content)-1]["execution_count"] != 2.0 {
+		t.Errorf("second cell: %v", a.content)
+	}
+
+	a = b.ask("execute_request", map[string]any{"code": "x + 1", "silent": true})
+	if a.reply["execution_count"] != 2.0 || len(a.outputs) != 0 {
+		t.Errorf("silent cell: %v %v", a.reply, a.outputs)
+	}
+	a = b.ask("execute_request", map[string]any{"code": "x + 2", "store_history": false})
+	if a.reply["execution_count"] != 2.0 || a.text() != "22" {
+		t.Errorf("cell without history: %v %v", a.reply, a.content)
+	}
+
+	a = b.ask("execute_request", map[string]any{"code": "", "user_expressions": map[string]string{"good": "x * 2", "bad": "nothing"}})
+	exprs := a.reply["user_expressions"].(map[string]any)
+	good, bad := exprs["good"].(map[string]any), exprs["bad"].(map[string]any)
+	if good["status"] != "ok" || good["data"].(map[string]any)["text/plain"] != "40" {
+		t.Errorf("good expression: %v", good)
+	}
+	if bad["status"] != "error" || bad["evalue"] != "undefined identifier: nothing" {
+		t.Errorf("bad expression: %v", bad)
+	}
+}
+
+func TestExecuteError(t *testing.T) {
+	b := newBench(t)
+	b.execute("y := 1")
+	a := b.execute("\ny / (y - 1)")
+	want := []any{"cell 2, line 2: panic: integer divide by zero", "    2 | y / (y - 1)"}
+	if fmt.Sprint(a.reply["traceback"]) != fmt.Sprint(want) || a.reply["status"] != "error" || a.reply["ename"] != "panic" {
+		t.Errorf("reply %v, want traceback %v", a.reply, want)
+	}
+	if fmt.Sprint(a.outputs) != "[execute_input error]" || fmt.Sprint(a.content[1]["traceback"]) != fmt.Sprint(want) {
+		t.Errorf("outputs %v %v", a.outputs, a.content)
+	}
+}
+
+// TestValues shows values of several kinds, from compiled code.
+func TestValues(t *testing.T) {
+	b := newBench(t)
+	b.execute(`import (
+	"ddpmlab/kerneltest"
+	"errors"
+)`)
+	tests := []struct {
+		src   string
+		types string // of what is shown
+		text  string // beginning
+		err   string
+	}{
+		{"kerneltest.Table()", "text/html text/latex text/markdown text/plain", "a", ""},
+		{"kerneltest.Both(true)", "text/html text/latex text/markdown text/plain", "a", ""},
+		{"kerneltest.Both(false)", "", "", "cell %d, line 1: error: no table today"},
+		{"\nerrors.New(\"e\")", "", "", "cell %d, line 2: error: e"},
+		{"errors.New(\"e\");", "", "", "cell %d, line 1: error: e"},
+		{"error(nil)", "", "", ""},
+		{"nil", "", "", ""},
+		{"[]float64{1.5}", "text/plain", "[1.5]", ""},
+		{"func(i int) int { return i }", "text/plain", "func(int) int", ""},
+		{"kerneltest.Source(ctx)", "text/plain", `%d "kerneltest.Source(ctx)" after`, ""},
+		{"x := 1\nkerneltest.Fail()", "", "", "cell %d, line 2: error: no run called x; see lab.AllRuns()"},
+	}
+	for _, tt := range tests {
+		a := b.execute(tt.src)
+		n := int(a.reply["execution_count"].(float64))
+		fill := func(s string) string { return strings.ReplaceAll(s, "%d", fmt.Sprint(n)) }
+		if tt.err != "" {
+			lines, _ := a.reply["traceback"].([]any)
+			if len(lines) == 0 || lines[0] != fill(tt.err) || strings.Contains(fmt.Sprint(lines), "compiled code") {
+				t.Errorf("%s: got %v, want %q", tt.src, a.reply, fill(tt.err))
+			}
+			continue
+		}
+		if a.reply["status"] != "ok" || !strings.HasPrefix(a.text(), fill(tt.text)) {
+			t.Errorf("%s: got %v %q, want %q", tt.src, a.reply, a.text(), fill(tt.text))
+		}
+		got := ""
+		if len(a.content) > 1 {
+			data := a.content[1]["data"].(map[string]any)
+			for _, mime := range []string{"text/html", "text/latex", "text/markdown", "text/plain"} {
+				if _, ok := data[mime]; ok {
+					got += " " + mime
+				}
+			}
+		}
+		if strings.TrimSpace(got) != tt.types {
+			t.Errorf("%s: shown as %s, want %s", tt.src, got, tt.types)
+		}
+	}
+}
+
+// TestDisplay trains: the progress and the curve are one display each, updated, and end
+// with the last state.
+func TestDisplay(t *testing.T) {
+	b := newBench(t)
+	a := b.execute("import \"ddpmlab/kerneltest\"\nkerneltest.Train(ctx, 700)")
+	if a.text() != "700" && a.reply["status"] != "ok" {
+		t.Fatalf("reply %v", a.reply)
+	}
+	displays := map[string]bool{}
+	updates := 0
+	var lastText string
+	svg, png := 0, 0
+	for i, typ := range a.outputs {
+		if !strings.HasSuffix(typ, "display_data") {
+			continue
+		}
+		c := a.content[i]
+		id := c["transient"].(map[string]any)["display_id"].(string)
+		if typ == "display_data" {
+			displays[id] = true
+		} else {
+			updates++
+			if !displays[id] {
+				t.Errorf("update of %s before its display", id)
+			}
+		}
+		data := c["data"].(map[string]any)
+		if _, ok := data["image/svg+xml"]; ok {
+			svg++
+			if s, ok := data["image/png"].(string); ok && strings.HasPrefix(s, "iVBOR") {
+				png++
+			}
+		} else {
+			lastText = data["text/plain"].(string)
+		}
+	}
+	if len(displays) != 2 || updates < 3 || svg < 2 || svg != png {
+		t.Errorf("%d displays, %d updates, %d SVG, %d PNG", len(displays), updates, svg, png)
+	}
+	if updates > 30 {
+		t.Errorf("%d updates in less than a second: not throttled", updates)
+	}
+	if !strings.Contains(lastText, "700/700") || !strings.Contains(lastText, "done") {
+		t.Errorf("last progress is %q", lastText)
+	}
+}
+
+func TestQueueAborted(t *testing.T) {
+	b := newBench(t)
+	b.execute("import \"time\"")
+	ids := []string{
+		b.send("execute_request", map[string]any{"code": "time.Sleep(100*time.Millisecond)\npanic(1)"}),
+		b.send("execute_request", map[string]any{"code": "1"}),
+		b.send("kernel_info_request", nil),
+	}
+	time.Sleep(50 * time.Millisecond)
+	var got []string
+	for _, id := range ids {
+		got = append(got, b.wait(id).reply["status"].(string))
+	}
+	if fmt.Sprint(got) != "[error aborted ok]" {
+		t.Errorf("statuses %v", got)
+	}
+	ids = []string{
+		b.send("execute_request", map[string]any{"code": "time.Sleep(100*time.Millisecond)\npanic(1)", "stop_on_error": false}),
+		b.send("execute_request", map[string]any{"code": "1"}),
+	}
+	if a, c := b.wait(ids[0]), b.wait(ids[1]); a.reply["status"] != "error" || c.reply["status"] != "ok" {
+		t.Errorf("without stop_on_error: %v, %v", a.reply, c.reply)
+	}
+}
+
+func TestOtherRequests(t *testing.T) {
+	b := newBench(t)
+	b.execute("import \"strings\"")
+	b.execute("größe := 3")
+	b.execute("größe")
+	tests := []struct {
+		typ     string
+		content map[string]any
+		want    string
+	}{
+		{"complete_request", map[string]any{"code": "é := strings.ToU", "cursor_pos": 16}, "map[cursor_end:16 cursor_start:13 matches:[ToUpper ToUpperSpecial] metadata:map[] status:ok]"},
+		{"complete_request", map[string]any{"code": "nothing.", "cursor_pos": 99}, "map[cursor_end:8 cursor_start:8 matches:[] metadata:map[] status:ok]"},
+		{"inspect_request", map[string]any{"code": "1 + größe", "cursor_pos": 6, "detail_level": 0}, "map[data:map[text/plain:var größe int] found:true metadata:map[] status:ok]"},
+		{"inspect_request", map[string]any{"code": "none", "cursor_pos": 1}, "map[data:map[] found:false metadata:map[] status:ok]"},
+		{"is_complete_request", map[string]any{"code": "for {"}, "map[indent:\t status:incomplete]"},
+		{"is_complete_request", map[string]any{"code": "1"}, "map[status:complete]"},
+		{"comm_info_request", map[string]any{}, "map[comms:map[] status:ok]"},
+		{"history_request", map[string]any{"hist_access_type": "tail", "n": 2}, "map[history:[[0 2 größe := 3] [0 3 größe]] status:ok]"},
+		{"history_request", map[string]any{"hist_access_type": "tail", "n": 1, "output": true}, "map[history:[[0 3 [größe 3]]] status:ok]"},
+		{"history_request", map[string]any{"hist_access_type": "range", "start": 1, "stop": 2}, "map[history:[[0 1 import \"strings\"]] status:ok]"},
+		{"history_request", map[string]any{"hist_access_type": "search", "pattern": "gr*", "n": 5}, "map[history:[[0 2 größe := 3] [0 3 größe]] status:ok]"},
+	}
+	for _, tt := range tests {
+		if got := fmt.Sprint(b.ask(tt.typ, tt.content).reply); got != tt.want {
+			t.Errorf("%s %v:\ngot  %s\nwant %s", tt.typ, tt.content, got, tt.want)
+		}
+	}
+	if a := b.execute("1"); a.reply["execution_count"] != 4.0 {
+		t.Errorf("requests changed the count: %v", a.reply)
+	}
+}
+
+// TestBusy runs a cell that would never end, while control and heartbeat answer, and
+// interrupts it by message.
+func TestBusy(t *testing.T) {
+	b := newBench(t)
+	b.execute("kept := 41")
+	for _, code := range []string{"for {}", "<-ctx.Done()"} {
+		id := b.send("execute_request", map[string]any{"code": code})
+		time.Sleep(20 * time.Millisecond)
+
+		info, err := b.cl.send(b.cl.control, "kernel_info_request", map[string]any{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := b.wait(info); a.reply["status"] != "ok" {
+			t.Errorf("kernel_info on control: %v", a.reply)
+		}
+		hb, err := dial(t.Context(), b.c, b.c.Heartbeat, zmq4.Req, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		hb.write([][]byte{{}, []byte("ping")})
+		if f, err := hb.read(); err != nil || string(f[1]) != "ping" {
+			t.Errorf("heartbeat: %q, %v", f, err)
+		}
+		hb.Close()
+
+		begun := time.Now()
+		stop, err := b.cl.send(b.cl.control, "interrupt_request", map[string]any{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := b.wait(id)
+		if a.reply["status"] != "error" || a.reply["ename"] != "interrupted" {
+			t.Errorf("%s: reply %v, want interrupted", code, a.reply)
+		}
+		if d := time.Since(begun); d > time.Second {
+			t.Errorf("%s: interrupted after %v", code, d)
+		}
+		_ = stop
+		if a := b.execute("kept + 1"); a.text() != "42" {
+			t.Errorf("after %s: %v", code, a.reply)
+		}
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	for _, code := range []string{"1", "for {}", "import \"time\"\ntime.Sleep(time.Hour)"} {
+		t.Run(code, func(t *testing.T) {
+			b := newBench(t)
+			b.send("execute_request", map[string]any{"code": code})
+			time.Sleep(20 * time.Millisecond)
+			begun := time.Now()
+			id, err := b.cl.send(b.cl.control, "shutdown_request", map[string]any{"restart": true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a := b.wait(id); a.reply["restart"] != true || a.reply["status"] != "ok" {
+				t.Errorf("reply %v", a.reply)
+			}
+			err = <-b.done
+			b.done <- err // for the clean-up
+			if d := time.Since(begun); err != nil || d > 3*time.Second {
+				t.Errorf("ended after %v: %v", d, err)
+			}
+		})
+	}
+}
+
+// TestUninvited checks that what is not signed, not JSON or not known changes nothing.
+func TestUninvited(t *testing.T) {
+	b := newBench(t)
+	intruder, err := dial(t.Context(), b.c, b.c.Shell, zmq4.Dealer, "intruder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer intruder.Close()
+	forged, err := newSession("guessed").encode(nil, "execute_request", nil, map[string]any{"code": "panic(1)"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	intruder.write(forged)
+	intruder.write([][]byte{[]byte("nonsense")})
+	b.send("no_such_request", map[string]any{})
+	if a := b.ask("execute_request", "not an object"); a.reply["status"] != "error" {
+		t.Errorf("content that is no object: %v", a.reply)
+	}
+	network, address := b.c.address(b.c.Shell)
+	garbage, err := net.Dial(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	garbage.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+	garbage.Close()
+	if a := b.execute("40 + 2"); a.text() != "42" || a.reply["execution_count"] != 1.0 {
+		t.Errorf("afterwards: %v %v", a.reply, a.content)
+	}
+}
+
+// TestIdleInterrupt stops what an earlier cell left running.
+func TestIdleInterrupt(t *testing.T) {
+	b := newBench(t)
+	b.execute("old := ctx\nimport \"time\"")
+	if a := b.execute("old.Err() == nil"); a.text() != "true" {
+		t.Errorf("a context ended with its cell: %v", a.content)
+	}
+	b.k.interrupt()
+	if a := b.execute("old.Err() == nil"); a.text() != "false" {
+		t.Errorf("an interrupt while idle left the old context: %v", a.content)
+	}
+	if a := b.execute("ctx.Err() == nil"); a.text() != "true" {
+		t.Errorf("the next cell's context: %v", a.content)
+	}
+}

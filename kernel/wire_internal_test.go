@@ -1,0 +1,286 @@
+package kernel
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-zeromq/zmq4"
+)
+
+func TestMessage(t *testing.T) {
+	a, b := newSession("secret"), newSession("secret")
+	frames, err := a.encode([][]byte{[]byte("client")}, "execute_request", nil, map[string]any{"code": "1 < 2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := b.decode(append(slices.Clone(frames), []byte("buffer")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Header.Type != "execute_request" || m.Header.Version != protocolVersion || m.Header.Session != a.id {
+		t.Errorf("header %+v", m.Header)
+	}
+	if string(m.Route[0]) != "client" || string(m.Buffers[0]) != "buffer" {
+		t.Errorf("route %q, buffers %q", m.Route, m.Buffers)
+	}
+	reply, err := b.encode(m.Route, "execute_reply", m, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := a.decode(reply)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back.Parent != m.Header {
+		t.Errorf("parent %+v, want %+v", back.Parent, m.Header)
+	}
+}
+
+// TestSign compares with a signature made by Python's hmac, as jupyter_client does.
+func TestSign(t *testing.T) {
+	got := string(newSession("key").sign([][]byte{[]byte("{}"), []byte("{}"), []byte("{}"), []byte("{}")}))
+	if want := "ca767b02c5bc061ed184a9a029e7f93a7f2f7ed4e8fe74120fc1212f0b008fa3"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	s := newSession("secret")
+	good := func() [][]byte {
+		f, err := newSession("secret").encode(nil, "x", nil, map[string]any{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	signed := func(parts ...string) [][]byte {
+		f := [][]byte{delimiter, nil}
+		for _, p := range parts {
+			f = append(f, []byte(p))
+		}
+		f[1] = s.sign(f[2:])
+		return f
+	}
+	tests := []struct {
+		name   string
+		frames [][]byte
+		want   error // nil: any
+	}{
+		{"nothing", nil, errShort},
+		{"no delimiter", [][]byte{[]byte("a"), []byte("b")}, errShort},
+		{"cut", good()[:5], errShort},
+		{"wrong key", func() [][]byte { f, _ := newSession("other").encode(nil, "x", nil, nil); return f }(), errSignature},
+		{"changed", func() [][]byte { f := good(); f[5] = []byte(`{"a":1}`); return f }(), errSignature},
+		{"no signature", func() [][]byte { f := good(); f[1] = nil; return f }(), errSignature},
+		{"header is no JSON", signed("{", "{}", "{}", "{}"), nil},
+		{"parent is no JSON", signed("{}", "x", "{}", "{}"), nil},
+		{"content is no JSON", signed("{}", "{}", "{}", "{"), nil},
+	}
+	for _, tt := range tests {
+		if _, err := s.decode(tt.frames); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
+			t.Errorf("%s: got %v, want %v", tt.name, err, tt.want)
+		}
+	}
+	f := good()
+	if _, err := s.decode(f); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.decode(f); !errors.Is(err, errReplay) {
+		t.Errorf("second time: %v, want %v", err, errReplay)
+	}
+}
+
+// FuzzMessage feeds a connection that has shaken hands: nothing that a peer sends may
+// panic or be taken for a signed message.
+func FuzzMessage(f *testing.F) {
+	frames, err := newSession("secret").encode([][]byte{[]byte("id")}, "execute_request", nil, map[string]any{"code": "1"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	var b bytes.Buffer
+	for i, fr := range frames {
+		b.Write(frameHeader(len(fr), i < len(frames)-1))
+		b.Write(fr)
+	}
+	f.Add(b.Bytes())
+	f.Add([]byte{})
+	f.Add([]byte{0, 0})
+	f.Add([]byte{flagLong, 255, 255, 255, 255, 255, 255, 255, 255})
+	f.Add([]byte{flagLong | flagMore, 0, 0, 0, 0, 0, 0, 0, 3, 'a', 'b', 'c', flagCommand, 4, 'P', 'I', 'N', 'G'})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ours, theirs := net.Pipe()
+		go func() {
+			theirs.Write(data)
+			theirs.Close()
+		}()
+		defer ours.Close()
+		z := newZMTP(ours, "")
+		s := newSession("another key")
+		for {
+			frames, err := z.read()
+			if err != nil {
+				return
+			}
+			if m, err := s.decode(frames); err == nil {
+				t.Errorf("%q was taken for %+v", data, m.Header)
+			}
+		}
+	})
+}
+
+// TestFrames sends frames of all kinds of lengths through a connection.
+func TestFrames(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	a, b := newZMTP(ours, ""), newZMTP(theirs, "")
+	want := [][]byte{{}, []byte("x"), bytes.Repeat([]byte("y"), 255), bytes.Repeat([]byte("z"), 256), bytes.Repeat([]byte("w"), 3<<20)}
+	go a.write(want, [][]byte{[]byte("next")})
+	got, err := b.read()
+	if err != nil || !slices.EqualFunc(got, want, bytes.Equal) {
+		t.Fatalf("got %d frames, %v", len(got), err)
+	}
+	if got, err = b.read(); err != nil || string(got[0]) != "next" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestFrameTooLong(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	go theirs.Write([]byte{flagLong, 0, 0, 1, 0, 0, 0, 0, 0, 'a'})
+	if _, err := newZMTP(ours, "").read(); !errors.Is(err, errTooLong) {
+		t.Errorf("got %v, want %v", err, errTooLong)
+	}
+}
+
+// TestZMQ4 talks to an independent implementation of the protocol.
+func TestZMQ4(t *testing.T) {
+	c, err := newConnection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := listen(c, c.Heartbeat, zmq4.Rep, t.Logf, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.receive = func(p *peer, frames [][]byte) { s.queue(p, frames) }
+	req := zmq4.NewReq(t.Context())
+	defer req.Close()
+	if err := req.Dial("tcp://" + s.listener.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"ping", strings.Repeat("long", 1000)} {
+		if err := req.Send(zmq4.NewMsgString(text)); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := req.Recv(); err != nil || string(m.Bytes()) != text {
+			t.Errorf("got %.20q, %v", m.Bytes(), err)
+		}
+	}
+}
+
+// TestStarvation publishes to a client that reads and to one that does not: the first
+// gets everything, the second is disconnected.
+func TestStarvation(t *testing.T) {
+	c, err := newConnection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := make(chan string, 10)
+	s, err := listen(c, c.IOPub, zmq4.XPub, func(f string, _ ...any) { logged <- f }, func(p *peer, frames [][]byte) {
+		p.subscription(frames[0])
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var clients [2]*zmtp
+	for i := range clients {
+		if clients[i], err = dial(t.Context(), c, c.IOPub, zmq4.Sub, ""); err != nil {
+			t.Fatal(err)
+		}
+		defer clients[i].Close()
+		if err := clients[i].subscribe(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	subscribed := func() bool {
+		ps := s.subscribers()
+		return len(ps) == 2 && ps[0].subscribed("") && ps[1].subscribed("")
+	}
+	for !subscribed() {
+		time.Sleep(time.Millisecond)
+	}
+
+	const n = 100
+	payload := bytes.Repeat([]byte("x"), 1<<20)
+	go func() {
+		for i := range n {
+			s.wait(outputLimit)
+			s.publish([][]byte{{byte(i)}, payload})
+		}
+	}()
+	for i := range n {
+		frames, err := clients[0].read()
+		if err != nil || frames[0][0] != byte(i) || len(frames[1]) != len(payload) {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
+	select {
+	case <-logged:
+	case <-time.After(5 * time.Second):
+		t.Error("the client that does not read was not disconnected")
+	}
+	if len(logged) > 0 {
+		t.Errorf("logged again: %s", <-logged)
+	}
+}
+
+func TestConnection(t *testing.T) {
+	good, err := newConnection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := map[int]bool{}
+	for _, p := range good.ports() {
+		ports[p.port] = true
+	}
+	if len(ports) != 5 {
+		t.Errorf("ports are not five different ones: %+v", good)
+	}
+	if err := good.validate(); err != nil {
+		t.Error(err)
+	}
+	tests := []struct {
+		name, want string
+		change     func(*connection)
+	}{
+		{"transport", `transport is "udp"`, func(c *connection) { c.Transport = "udp" }},
+		{"ip", "ip is empty", func(c *connection) { c.IP = "" }},
+		{"scheme", `signature_scheme is "md5"`, func(c *connection) { c.Scheme = "md5" }},
+		{"port", "stdin_port is 0", func(c *connection) { c.Stdin = 0 }},
+	}
+	for _, tt := range tests {
+		c := good
+		tt.change(&c)
+		if err := c.validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+func jsonOf(t *testing.T, m *message) map[string]any {
+	t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal(m.Content, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
