@@ -3,7 +3,7 @@
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
-#pragma GCC optimize("O3", "no-math-errno")
+#include "optimize.h"
 #pragma GCC target("avx2,fma")
 #endif
 #define VL 8

@@ -1,5 +1,5 @@
 // The kernels for any machine: 128-bit vectors, SSE2 on x86-64 and NEON on arm64.
-#pragma GCC optimize("O3", "no-math-errno")
+#include "optimize.h"
 #define VL 4
 #define MR 6
 #if defined(__aarch64__)

@@ -44,9 +44,10 @@ static void dropout(const struct cpu_step *s, int64_t part, float *scratch) {
   for (int64_t i = 0; i < n; i += 4 * VL) {
     uvec c[4] = {lane + (uint32_t)(i / 4), (uvec){0} + image, (uvec){0} + step, {0}};
     philox((uint32_t)s->d[1], (uint32_t)s->d[2], c);
-    float u[4 * VL];  // number 4*l + w is word w of lane l
+    float word[4][VL], u[4 * VL];
+    for (int w = 0; w < 4; w++) store(word[w], __builtin_convertvector((ivec)(c[w] >> 8), vec) * (1.f / (1 << 24)));
     for (int l = 0; l < VL; l++)
-      for (int w = 0; w < 4; w++) u[4 * l + w] = (float)(int32_t)(c[w][l] >> 8) * (1.f / (1 << 24));
+      for (int w = 0; w < 4; w++) u[4 * l + w] = word[w][l];
     for (int64_t j = 0; j < 4 * VL && i + j < n; j += VL) {
       const int64_t left = n - i - j;
       vec v = load_n(x + i + j, left) * scale;

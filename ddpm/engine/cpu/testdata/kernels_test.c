@@ -1,0 +1,230 @@
+// kernels_test.c runs every kernel of every instruction set that the machine has, on odd shapes, with operands and
+// scratch that are exactly as large as they must be. Built with -fsanitize=address,undefined by TestSanitizers.
+// Convolutions and products are compared with plain loops; that the rest computes the right thing is tested in Go.
+#include "../kernels.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct cpu_isa *isa;
+static int failures;
+
+static float *numbers(int64_t n, int seed) {
+  float *x = malloc(n * sizeof *x);
+  for (int64_t i = 0; i < n; i++) x[i] = (float)((i * 7 + seed * 5) % 23 - 11) / 8;
+  return x;
+}
+
+// run executes all parts of a step, each with fresh scratch of exactly the size that it asks for.
+static void run(struct cpu_step s) {
+  const int64_t n = isa->scratch(&s);
+  for (int part = 0; part < s.parts; part++) {
+    float *scratch = numbers(n, 1);
+    isa->kernels[s.kernel](&s, part, scratch);
+    free(scratch);
+  }
+}
+
+static void compare(const char *what, const float *got, const double *want, int64_t n) {
+  double d = 0, w = 0;
+  for (int64_t i = 0; i < n; i++) {
+    d += (got[i] - want[i]) * (got[i] - want[i]);
+    w += want[i] * want[i];
+  }
+  if (!(sqrt(d) <= 1e-5 * sqrt(w))) {
+    printf("%s %s: relative distance %g\n", isa->name, what, sqrt(d / w));
+    failures++;
+  }
+}
+
+struct conv { int64_t n, h, w, c, oh, ow, k, kh, kw, stride, pad; };
+
+static void naive(const struct conv *g, const float *x, const float *w, const float *dy, double *y, double *dx, double *dw) {
+  for (int64_t n = 0; n < g->n; n++)
+    for (int64_t i = 0; i < g->oh; i++)
+      for (int64_t j = 0; j < g->ow; j++)
+        for (int64_t p = 0; p < g->kh; p++)
+          for (int64_t q = 0; q < g->kw; q++) {
+            const int64_t r = i * g->stride + p - g->pad, s = j * g->stride + q - g->pad;
+            if (r < 0 || r >= g->h || s < 0 || s >= g->w) continue;
+            for (int64_t c = 0; c < g->c; c++)
+              for (int64_t k = 0; k < g->k; k++) {
+                const int64_t xi = ((n * g->h + r) * g->w + s) * g->c + c, wi = ((p * g->kw + q) * g->c + c) * g->k + k;
+                const int64_t yi = ((n * g->oh + i) * g->ow + j) * g->k + k;
+                y[yi] += (double)x[xi] * w[wi];
+                dx[xi] += (double)w[wi] * dy[yi];
+                dw[wi] += (double)x[xi] * dy[yi];
+              }
+          }
+}
+
+static int64_t round16(int64_t n) { return (n + 15) / 16 * 16; }
+
+// chunks is how many chunks the weight gradient cuts channels into, wide how many channels they have together.
+static int64_t chunks(int64_t channels) { return (round16(channels) + 127) / 128; }
+static int64_t wide(int64_t channels) {
+  return chunks(channels) * round16((round16(channels) + chunks(channels) - 1) / chunks(channels));
+}
+
+static void winograd(const struct conv *g, const float *x, float *w, float *u, float *y, int flip, int64_t c, int64_t k,
+                     float *bias, float *add) {
+  const int64_t tiles = g->n * ((g->h + 3) / 4) * ((g->w + 3) / 4), total = (tiles + isa->rows - 1) / isa->rows;
+  run((struct cpu_step){CPU_wino_weights, (int)(round16(c) / 16 * round16(k) / 16), {w, u}, {c, k, flip}, {0}});
+  for (int64_t panels = 1; panels <= 3; panels += 2)
+    run((struct cpu_step){CPU_wino_forward, (int)((total + panels - 1) / panels), {(float *)x, u, y, bias, add},
+                          {g->n, g->h, g->w, c, k, panels}, {0}});
+}
+
+static void convolution(struct conv g) {
+  g.oh = (g.h + 2 * g.pad - g.kh) / g.stride + 1;
+  g.ow = (g.w + 2 * g.pad - g.kw) / g.stride + 1;
+  const int64_t nx = g.n * g.h * g.w * g.c, ny = g.n * g.oh * g.ow * g.k, nw = g.kh * g.kw * g.c * g.k;
+  float *x = numbers(nx, 1), *w = numbers(nw, 2), *dy = numbers(ny, 3), *bias = numbers(g.k, 4), *add = numbers(ny, 5);
+  float *y = numbers(ny, 6), *dx = numbers(nx, 7), *dw = numbers(nw, 8), *slabs = numbers(3 * nw, 9);
+  double *wy = calloc(ny, sizeof *wy), *wx = calloc(nx, sizeof *wx), *ww = calloc(nw, sizeof *ww);
+  naive(&g, x, w, dy, wy, wx, ww);
+  double *with = malloc(ny * sizeof *with);
+  for (int64_t i = 0; i < ny; i++) with[i] = wy[i] + bias[i % g.k] + add[i];
+
+#define DIMS g.n, g.h, g.w, g.c, g.oh, g.ow, g.k, g.kh, g.kw, g.stride, g.pad
+  const int rows = 2 * isa->rows;
+  run((struct cpu_step){CPU_conv_cols, (int)((g.n * g.oh * g.ow + rows - 1) / rows), {x, w, y, bias, add}, {DIMS, rows}, {0}});
+  compare("conv_cols", y, with, ny);
+  run((struct cpu_step){CPU_conv_cols_dx, (int)g.n, {dy, w, dx}, {DIMS}, {0}});
+  compare("conv_cols_dx", dx, wx, nx);
+  run((struct cpu_step){CPU_conv_cols_dw, 3, {x, dy, slabs}, {DIMS, 3}, {0}});
+  run((struct cpu_step){CPU_sum_slabs, (int)((nw + 15) / 16), {slabs, dw}, {nw, 3, 16}, {0}});
+  compare("conv_cols_dw", dw, ww, nw);
+
+  if (g.kh == 3 && g.kw == 3 && g.stride == 1 && g.pad == 1) {
+    const int64_t cp = round16(g.c), kp = round16(g.k);
+    float *u = numbers(36 * cp * kp, 10), *du = numbers(3 * 36 * wide(g.c) * wide(g.k), 11);
+    winograd(&g, x, w, u, y, 0, g.c, g.k, bias, add);
+    compare("winograd", y, with, ny);
+    winograd(&g, dy, w, u, dx, 1, g.k, g.c, NULL, NULL);
+    compare("winograd dx", dx, wx, nx);
+    const int64_t tiles = g.n * ((g.h + 3) / 4) * ((g.w + 3) / 4), total = (tiles + isa->rows - 1) / isa->rows;
+    const int64_t count = total < 3 ? total : 3;
+    run((struct cpu_step){CPU_wino_dw, (int)(count * chunks(g.c) * chunks(g.k)), {x, dy, du}, {g.n, g.h, g.w, g.c, g.k, 2, count}, {0}});
+    run((struct cpu_step){CPU_wino_dw_out, (int)g.c, {du, dw}, {g.c, g.k, count}, {0}});
+    compare("winograd dw", dw, ww, nw);
+    free(u);
+    free(du);
+  }
+  void *all[] = {x, w, dy, bias, add, y, dx, dw, slabs, wy, wx, ww, with};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static void product(int64_t batch, int64_t m, int64_t n, int64_t k, int ta, int tb) {
+  float *a = numbers(batch * m * k, 1), *b = numbers(batch * k * n, 2), *c = numbers(batch * m * n, 3);
+  float *slabs = numbers(2 * batch * m * n, 4), *bias = numbers(n, 5);
+  double *want = calloc(batch * m * n, sizeof *want), *biased = calloc(batch * m * n, sizeof *biased);
+  for (int64_t s = 0; s < batch; s++)
+    for (int64_t i = 0; i < m; i++)
+      for (int64_t j = 0; j < n; j++) {
+        double *sum = &want[(s * m + i) * n + j];
+        for (int64_t l = 0; l < k; l++)
+          *sum += (double)a[s * m * k + (ta ? l * m + i : i * k + l)] * b[s * k * n + (tb ? j * k + l : l * n + j)];
+        biased[(s * m + i) * n + j] = *sum + bias[j];
+      }
+  const int64_t rows = 2 * isa->rows, columns = 128;
+  const int parts = (int)(batch * ((m + rows - 1) / rows) * ((n + columns - 1) / columns));
+  run((struct cpu_step){CPU_gemm, parts, {a, b, c, bias}, {batch, m, n, k, ta, tb, rows, columns, 1}, {0}});
+  compare("gemm", c, biased, batch * m * n);
+  run((struct cpu_step){CPU_gemm, 2 * parts, {a, b, slabs}, {batch, m, n, k, ta, tb, rows, columns, 2}, {0}});
+  run((struct cpu_step){CPU_sum_slabs, 1, {slabs, c}, {batch * m * n, 2, batch * m * n}, {0}});
+  compare("gemm in slabs", c, want, batch * m * n);
+  void *all[] = {a, b, c, slabs, bias, want, biased};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+// bounds runs the kernels that read and write one entry at a time, or one sample, or one row.
+static void bounds(int64_t n, int64_t pixels, int64_t c, int64_t groups) {
+  const int64_t size = n * pixels * c;
+  float *x = numbers(size, 1), *g = numbers(size, 2), *h = numbers(size, 3), *y = numbers(size, 4), *stats = numbers(2 * n * groups, 5);
+  float *a = numbers(n * c, 6), *b = numbers(n * c, 7), *da = numbers(n * c, 8), *db = numbers(n * c, 9), *ctr = numbers(4 * n, 10);
+  float *small = numbers(2 * n * c, 11), *rows = numbers(n * pixels, 12);
+  double *sums = malloc(((size + 99) / 100) * sizeof *sums);
+  memset(ctr, 0, 4 * n * sizeof *ctr);
+  run((struct cpu_step){CPU_norm_stats, (int)n, {x, stats}, {pixels, c, groups}, {1e-5f}});
+  run((struct cpu_step){CPU_norm, (int)n, {x, y, stats}, {pixels, c, groups}, {1e-5f}});
+  run((struct cpu_step){CPU_norm_act, (int)n, {x, a, b, y, stats}, {pixels, c, groups}, {1e-5f}});
+  run((struct cpu_step){CPU_norm_grad, (int)n, {x, g, stats, y}, {pixels, c, groups}, {0}});
+  run((struct cpu_step){CPU_norm_grad2, (int)n, {x, g, h, stats, y}, {pixels, c, groups}, {0}});
+  run((struct cpu_step){CPU_norm_act_grad, (int)n, {x, a, b, g, stats, y, da, db}, {pixels, c, groups}, {0}});
+  run((struct cpu_step){CPU_norm_act_grad, (int)n, {x, a, b, g, stats, NULL, da, NULL}, {pixels, c, groups}, {0}});
+  for (int k = CPU_add; k <= CPU_silu_grad2; k++)
+    run((struct cpu_step){k, (int)((size + 99) / 100), {x, g, h, y}, {size, 100}, {2}});
+  for (int k = CPU_softmax; k <= CPU_log_softmax; k++)
+    run((struct cpu_step){k, (int)((n * pixels + 1) / 2), {x, k == CPU_softmax_grad ? g : y, y}, {n * pixels, c, 2}, {0}});
+  run((struct cpu_step){CPU_copy, (int)n, {x, y}, {n, pixels, 1, 1, c, pixels * c, c, 0, 0, pixels * c, c, 0, 0, 1}, {0}});
+  const int64_t views[][4] = {{1, n * pixels, c, 1}, {n, pixels, c, 1}, {n, pixels, groups, c / groups}, {n, pixels, 1, c}, {n * pixels, 1, 1, c}, {1, n * pixels, 1, c}};
+  for (size_t i = 0; i < sizeof views / sizeof *views; i++) {
+    const int64_t *v = views[i];
+    float *to = numbers(2 * v[0] * v[2], 13);
+    run((struct cpu_step){CPU_sum, (int)(2 * v[0]), {x, to}, {v[0], v[1], v[2], v[3], 1, 2}, {0}});
+    run((struct cpu_step){CPU_broadcast, (int)((v[0] * v[1] + 2) / 3), {to, y}, {v[0], v[1], v[2], v[3], 3}, {0}});
+    free(to);
+  }
+  run((struct cpu_step){CPU_dropout, (int)n, {x, ctr, y}, {pixels * c, 1, 2}, {0.3f, 1 / 0.7f}});
+  run((struct cpu_step){CPU_time_embedding, (int)n, {a, small}, {2 * (c / 2)}, {0}});
+  run((struct cpu_step){CPU_adamw, (int)((size + 99) / 100), {x, g, h, y, y}, {size, 100}, {0.1f, 0.1f, 0.1f, 1, 1, 0, 0.1f}});
+  run((struct cpu_step){CPU_sum_squares, (int)((size + 99) / 100), {x, (float *)sums}, {size, 100}, {0}});
+  void *all[] = {x, g, h, y, stats, a, b, da, db, ctr, small, rows, sums};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static void pooling(int64_t n, int64_t h, int64_t w, int64_t c) {
+  float *x = numbers(n * h * w * c * 4, 1), *y = numbers(n * h * w * c, 2);
+  run((struct cpu_step){CPU_pool, (int)((n * h + 2) / 3), {x, y}, {n * h, w, c, 3}, {0}});
+  run((struct cpu_step){CPU_copy, (int)((n * h + 2) / 3), {y, x},
+                        {n * h, 2, w, 2, c, w * c, 0, c, 0, 4 * w * c, 2 * w * c, 2 * c, c, 3}, {0}});
+  free(x);
+  free(y);
+}
+
+// programs runs a list of steps with one worker, and one that is cancelled.
+static void programs(void) {
+  float *x = numbers(1000, 1);
+  struct cpu_step steps[3];
+  for (int i = 0; i < 3; i++) steps[i] = (struct cpu_step){CPU_add_const, 10, {x, NULL, NULL, x}, {1000, 100}, {1}};
+  struct cpu_counter counters[3];
+  struct cpu_run r = {isa, steps, counters, 3, 0};
+  const float before = x[999];
+  cpu_reset(&r);
+  cpu_work(&r, NULL);
+  if (x[999] != before + 3) failures++, printf("%s program: %g, want %g\n", isa->name, x[999], before + 3);
+  cpu_reset(&r);
+  cpu_cancel(&r);
+  cpu_work(&r, NULL);
+  if (x[999] != before + 3) failures++, printf("%s: a cancelled program ran\n", isa->name);
+  free(x);
+}
+
+int main(void) {
+  const char *names[] = {"avx512", "avx2", "baseline"};
+  for (int i = 0; i < 3; i++) {
+    if (!(isa = cpu_find_isa(names[i]))) continue;
+    const struct conv shapes[] = {
+        {2, 7, 9, 16, 0, 0, 32, 3, 3, 1, 1}, {3, 5, 4, 40, 0, 0, 24, 3, 3, 1, 1}, {1, 3, 3, 1, 0, 0, 17, 3, 3, 1, 1},
+        {1, 6, 6, 144, 0, 0, 48, 3, 3, 1, 1}, {2, 8, 7, 3, 0, 0, 5, 3, 3, 2, 1}, {1, 6, 5, 2, 0, 0, 3, 5, 2, 1, 0},
+        {2, 5, 5, 9, 0, 0, 7, 1, 1, 1, 0}, {1, 1, 1, 8, 0, 0, 8, 3, 3, 1, 1}, {1, 2, 3, 4, 0, 0, 4, 5, 5, 3, 2},
+    };
+    for (size_t j = 0; j < sizeof shapes / sizeof *shapes; j++) convolution(shapes[j]);
+    const int64_t sizes[][4] = {{1, 1, 1, 2}, {2, 15, 33, 17}, {1, 29, 130, 400}, {1, 150, 20, 260}, {3, 49, 49, 32}};
+    for (size_t j = 0; j < sizeof sizes / sizeof *sizes; j++)
+      for (int t = 0; t < 4; t++) product(sizes[j][0], sizes[j][1], sizes[j][2], sizes[j][3], t & 1, t >> 1);
+    bounds(2, 9, 16, 4);
+    bounds(3, 5, 40, 8);
+    bounds(1, 7, 3, 1);
+    bounds(2, 4, 66, 33);
+    bounds(1, 1, 1, 1);
+    pooling(2, 3, 5, 16);
+    pooling(1, 2, 2, 3);
+    programs();
+    printf("%s: done\n", isa->name);
+  }
+  return failures != 0;
+}
