@@ -43,8 +43,12 @@ func BenchmarkMatMul(b *testing.B) {
 		b, m, n, k int
 		ta, tb     bool
 	}{
-		{1, 50176, 32, 32, false, false}, {1, 50176, 32, 64, false, true}, {1, 32, 32, 50176, true, false},
-		{1, 8192, 256, 256, false, false}, {64, 49, 49, 32, false, true}, {64, 49, 32, 49, false, false},
+		{1, 50176, 32, 32, false, false},
+		{1, 50176, 32, 64, false, true},
+		{1, 32, 32, 50176, true, false},
+		{1, 8192, 256, 256, false, false},
+		{64, 49, 49, 32, false, true},
+		{64, 49, 32, 49, false, false},
 	} {
 		g := engine.NewGraph()
 		as, bs := [3]int{c.b, c.m, c.k}, [3]int{c.b, c.k, c.n}
