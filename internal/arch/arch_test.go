@@ -29,7 +29,7 @@ var rules = []rule{
 	{"cmd/...", []string{"kernel", "plots", "experiments", "ddpm/...", "internal/..."}},
 	{"kernel/symbols/...", []string{"kernel/symbols", "plots", "experiments", "ddpm", "ddpm/data"}}, // what cells can import
 	{"kernel", []string{"kernel/symbols", "plots", "internal/..."}},                                 // no diffusion
-	{"plots", []string{"experiments", "ddpm", "ddpm/fid", "internal/..."}},
+	{"plots", []string{"experiments", "ddpm", "ddpm/fid", "ddpm/unet", "internal/..."}},
 	{"experiments", []string{"ddpm", "ddpm/data", "ddpm/fid", "ddpm/unet", "ddpm/engine/...", "internal/..."}},
 	{"ddpm", []string{"ddpm/...", "internal/display", "internal/render"}},
 	{"ddpm/unet", []string{"ddpm/engine/...", "ddpm/philox"}},
