@@ -3,6 +3,7 @@ package fid
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"ddpmlab/ddpm/engine"
@@ -54,5 +55,22 @@ func TestCPUGradient(t *testing.T) {
 		if e := math.Sqrt(diff / norm); !(e < 5e-5) {
 			t.Errorf("%s: gradient differs by %.2g of its norm %.3g, want less than 5e-5", p.Name, e, math.Sqrt(norm))
 		}
+	}
+}
+
+// Threads change no bit of a training step.
+func TestCPUThreads(t *testing.T) {
+	var grads [][]float32
+	for _, threads := range []int{1, 3} {
+		dev, err := cpu.New(threads)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		_, g := lossAndGradient(t, dev, fashionNet, 20)
+		grads = append(grads, g)
+	}
+	if !slices.Equal(grads[0], grads[1]) {
+		t.Error("1 and 3 threads give other gradients")
 	}
 }

@@ -60,15 +60,15 @@ func (o TrainOptions) validate(train data.Set) error {
 	case h != 2*inputSize || w != 2*inputSize || c != 1:
 		return fmt.Errorf("images of data set %s are %d×%d×%d, want 28×28×1", train.Name(), h, w, c)
 	case o.Epochs < 1:
-		return fmt.Errorf("Epochs is %d, want at least 1", o.Epochs)
+		return fmt.Errorf("option Epochs is %d, want at least 1", o.Epochs)
 	case o.Batch < 1 || o.Batch > train.Len():
-		return fmt.Errorf("Batch is %d, want 1 to %d, the size of data set %s", o.Batch, train.Len(), train.Name())
+		return fmt.Errorf("option Batch is %d, want 1 to %d, the size of data set %s", o.Batch, train.Len(), train.Name())
 	case !(o.LR > 0):
-		return fmt.Errorf("LR is %g, want more than 0", o.LR)
+		return fmt.Errorf("option LR is %g, want more than 0", o.LR)
 	case !(o.EMA >= 0 && o.EMA < 1):
-		return fmt.Errorf("EMA is %g, want 0 up to 1", o.EMA)
+		return fmt.Errorf("option EMA is %g, want 0 up to 1", o.EMA)
 	case o.Device == nil:
-		return fmt.Errorf("Device is nil; use a device of package engine/cpu")
+		return fmt.Errorf("option Device is nil; use a device of package engine/cpu")
 	}
 	return nil
 }
