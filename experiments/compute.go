@@ -42,7 +42,7 @@ func (s *Store) openExtractor(name string) (fid.Extractor, error) {
 	if !strings.HasPrefix(name, "fashion-mnist") {
 		return nil, fmt.Errorf("no feature extractor for the images of %s; set eval_samples to 0 to train without scores", name)
 	}
-	e, err := fashionCNN(s.Threads)
+	e, err := fid.FashionCNN(s.Threads)
 	if err != nil {
 		return nil, err
 	}

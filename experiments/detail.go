@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -175,8 +176,6 @@ func (d *Detail) scanNote(rows *sql.Rows) error {
 // Table is the run's card, with its sessions, series, files, tags, notes and cells.
 func (d *Detail) Table() *render.Table {
 	t := d.run.Table()
-	t.Add("config", compact(d.Config))
-	t.Add("variant", compact(d.Switches))
 	t.Add("key", d.Key)
 	for i, x := range d.Sessions {
 		what := "started"
@@ -202,16 +201,16 @@ func (d *Detail) Table() *render.Table {
 	if n := len(d.Cells); n > 0 {
 		t.Add("cell", d.Cells[n-1].Source)
 	}
-	return t
-}
-
-// compact is x as JSON on one line.
-func compact(x any) string {
-	text, err := json.Marshal(x)
-	if err != nil {
-		return err.Error()
+	t.AddClass(render.ClassHead, "configuration and variant")
+	config, err1 := json.Marshal(d.Config)
+	variant, err2 := json.Marshal(d.Switches)
+	if err := errors.Join(err1, err2); err != nil { // both came out of JSON
+		t.Notes = append(t.Notes, err.Error())
 	}
-	return string(text)
+	for _, p := range flatten(config, variant) {
+		t.Add(p.name, fmt.Sprint(p.value))
+	}
+	return t
 }
 
 // Bundle is the table.

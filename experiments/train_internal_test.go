@@ -187,7 +187,11 @@ func TestResume(t *testing.T) {
 			}
 		}
 	}
-	for _, at := range []int64{1, 5, 7, 10} { // 5 and 10 are evaluated
+	stops := []int64{1, 5, 7, 10} // 5 and 10 are evaluated
+	if testing.Short() {
+		stops = stops[1:2]
+	}
+	for _, at := range stops {
 		t.Run(fmt.Sprintf("interrupted at %d", at), func(t *testing.T) {
 			s := labStore(t)
 			r := interrupted(t, s, c, v, at)
@@ -407,6 +411,9 @@ func TestShow(t *testing.T) {
 				t.Errorf("%s: got %s\nwant %q in it", name, text, want)
 			}
 		}
+	}
+	if text := lab.Show(r.ID).String(); !strings.Contains(text, "variant.gamma") || !strings.Contains(text, "model.channels") || !strings.Contains(text, r.Key) {
+		t.Errorf("got %s\nwant every field of the configuration in it", text)
 	}
 	if b := r.Bundle(); len(b.Data) < 4 {
 		t.Errorf("got a bundle of %d forms, want HTML, LaTeX, Markdown and text", len(b.Data))
