@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 
 	"ddpmlab/ddpm"
 	"ddpmlab/experiments"
@@ -85,6 +86,9 @@ floor is the same distance of N real images.`,
 				r, err := s.Run(ctx, args[0])
 				if err != nil {
 					return err
+				}
+				if *n == 0 && r.Config.EvalSamples == 0 {
+					return fmt.Errorf("run %s has no scores of its own that tell how many samples to draw; give their number, as -n 500", r.ID)
 				}
 				if len(steps) == 0 {
 					steps = intList{r.Config.SamplingSteps}
