@@ -94,6 +94,10 @@ func TestRespace(t *testing.T) {
 	if n < 10 {
 		t.Errorf("%d reference lists, want at least 10", n)
 	}
+	// A stride of exactly 1.5: halves round to even, as Python's round does.
+	if got, err := s.Respace("667"); err != nil || !slices.Equal(got[:6], []int{0, 2, 3, 4, 6, 8}) || got[666] != 999 {
+		t.Errorf("Respace(\"667\") = %v, %v, want 0, 2, 3, 4, 6, 8 ... 999", got, err)
+	}
 	if got, err := s.Respace("1"); err != nil || !slices.Equal(got, []int{0}) {
 		t.Errorf("Respace(\"1\") = %v, %v, want [0]", got, err)
 	}

@@ -241,7 +241,9 @@ func TestExposureBiasOfTheTruth(t *testing.T) {
 	for i, v := range x0.Pix {
 		x0.Pix[i] = max(-1, min(1, v))
 	}
+	var seen []int
 	truth := denoiserFunc(func(xt []float32, ts []int, eps []float32) error {
+		seen = append(seen, ts[0])
 		abar := s.AlphaBar[ts[0]]
 		for i, v := range xt {
 			eps[i] = float32((float64(v) - math.Sqrt(abar)*float64(x0.Pix[i])) / math.Sqrt(1-abar))
@@ -256,6 +258,10 @@ func TestExposureBiasOfTheTruth(t *testing.T) {
 		if b.L1 > 1e-5 || b.OneStepL1 > 1e-5 { // float32 rounding of x, over √ᾱ
 			t.Errorf("bias of the truth = %v, want 0", b)
 		}
+	}
+	// The one-step control at the paper's t = 100, then the chain 100..1.
+	if want := []int{99, 99, 98, 97}; !slices.Equal(seen[:4], want) || seen[100] != 0 || seen[101] != 899 {
+		t.Errorf("times = %v ... %v, want %v ... 0 899", seen[:4], seen[100:102], want)
 	}
 	if _, err := ddpm.ExposureBias(t.Context(), truth, s, x0, []int{1001}, ddpm.BiasOptions{}); err == nil {
 		t.Error("a chain of 1001 steps of 1000: no error")
