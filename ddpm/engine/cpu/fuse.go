@@ -14,6 +14,7 @@ type task struct {
 	op  *op.Op
 	in  []int
 	out []int // more than one for a group of siblings; none where one is not wanted
+	offsets []int // of a Pad: the first channel of each input
 	// What is added on the way out of a convolution or product: a value a
 	// channel, and a value of the output's size; none if there is none.
 	bias, add int
@@ -50,6 +51,9 @@ func (t *task) String() string {
 	if t.add != none {
 		s += " + addend"
 	}
+	if len(t.offsets) > 1 {
+		s += fmt.Sprintf(" of %d", len(t.offsets))
+	}
 	if len(t.out) == 3 {
 		s += " and its siblings"
 	}
@@ -70,6 +74,8 @@ type fuser struct {
 //   - Reshape: another name for the same memory;
 //   - Conv, ConvDX, MatMul, followed by Add of a broadcast bias or of any other
 //     value: both are added as the result is written;
+//   - Add of Pads that fill different channels, as the gradient of slices is: a
+//     Pad of several inputs;
 //   - GNActDX, DA and DB of the same inputs: one pass computes all three.
 func fuse(p *engine.Program) (tasks []*task, root []int) {
 	f := &fuser{prog: p, root: make([]int, len(p.Values)), maker: make([]*task, len(p.Values)), uses: make([]int, len(p.Values))}
@@ -94,7 +100,7 @@ func fuse(p *engine.Program) (tasks []*task, root []int) {
 		switch s.Op.Kind {
 		case op.KindReshape, op.KindCopy:
 		case op.KindAdd:
-			if !f.fuseAdd(s) {
+			if !f.fuseAdd(s) && !f.joinPads(s) {
 				f.append(s)
 			}
 		case op.KindGNActDX, op.KindGNActDA, op.KindGNActDB:
@@ -111,6 +117,9 @@ func (f *fuser) append(s engine.Step) *task {
 	t := &task{op: s.Op, out: []int{s.Out}, bias: none, add: none}
 	for _, v := range s.In {
 		t.in = append(t.in, f.root[v])
+	}
+	if s.Op.Kind == op.KindPad {
+		t.offsets = []int{s.Op.Offset()}
 	}
 	f.maker[s.Out] = t
 	f.tasks = append(f.tasks, t)
@@ -168,6 +177,35 @@ func (f *fuser) takeBias(v int) int {
 		f.uses[b.in[0]]++
 	}
 	return b.in[0]
+}
+
+// joinPads makes one Pad of the two that s adds up, if nothing else reads them
+// and no channel is in both.
+func (f *fuser) joinPads(s engine.Step) bool {
+	a, b := f.maker[f.root[s.In[0]]], f.maker[f.root[s.In[1]]]
+	if a == nil || b == nil || a == b || a.offsets == nil || b.offsets == nil || f.uses[a.out[0]] != 1 || f.uses[b.out[0]] != 1 ||
+		!slices.Equal(a.op.Out, b.op.Out) {
+		return false
+	}
+	for i, off := range a.offsets {
+		for j, other := range b.offsets {
+			if off < other+f.width(b.in[j], b) && other < off+f.width(a.in[i], a) {
+				return false
+			}
+		}
+	}
+	b.in, b.offsets = append(a.in, b.in...), append(a.offsets, b.offsets...)
+	f.maker[a.out[0]], f.maker[b.out[0]], f.maker[s.Out] = nil, nil, b
+	f.tasks[slices.Index(f.tasks, a)] = nil
+	f.tasks[slices.Index(f.tasks, b)] = nil
+	f.tasks = append(f.tasks, b)
+	b.out[0] = s.Out
+	return true
+}
+
+// width is the number of channels of v, an input of the Pad t.
+func (f *fuser) width(v int, t *task) int {
+	return f.prog.Values[v].Size() / (size(t.op.Out) / channels(t.op.Out))
 }
 
 // group makes s an output of the first of its siblings.

@@ -95,10 +95,19 @@ func lowerSlice(l *lowering, t *task) {
 }
 
 func lowerPad(l *lowering, t *task) {
-	c, n, total := channels(t.op.In[0]), channels(t.op.Out), size(t.op.Out)
+	n, total := channels(t.op.Out), size(t.op.Out)
 	y := l.output(t.out[0])
-	l.emit(kFill, ceilDiv(total, part), []ref{{}, {}, {}, y}, []int{total, part}, 0)
-	l.copyRows(l.value(t.in[0]), y.plus(t.op.Offset()), total/n, c, c, n)
+	filled := 0
+	for _, v := range t.in {
+		filled += l.prog.Values[v].Size()
+	}
+	if filled < total {
+		l.emit(kFill, ceilDiv(total, part), []ref{{}, {}, {}, y}, []int{total, part}, 0)
+	}
+	for i, v := range t.in {
+		c := l.prog.Values[v].Size() / (total / n)
+		l.copyRows(l.value(v), y.plus(t.offsets[i]), total/n, c, c, n)
+	}
 }
 
 func lowerPool(l *lowering, t *task) {

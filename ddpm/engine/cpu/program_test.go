@@ -194,6 +194,25 @@ func TestFusion(t *testing.T) {
 			y := conv(x, w)
 			return []*op.Node{x, w, b, r}, []*op.Node{op.Add(op.Add(y, bias(b, y)), op.SiLU(r))}
 		}, "+ bias + addend"},
+		{"the gradient of slices", func(g *engine.Graph) (in, out []*op.Node) {
+			x := g.Input("x", 3, 5, 12)
+			q, k, v := op.Slice(x, 0, 4), op.Slice(x, 4, 4), op.Slice(x, 8, 4)
+			y := op.Add(op.Mul(q, op.SiLU(k)), v)
+			d, err := op.VJP(y, op.Sigmoid(y), []*op.Node{x})
+			if err != nil {
+				panic(err)
+			}
+			return []*op.Node{x}, []*op.Node{d[0]}
+		}, "of 3"},
+		{"pads that overlap", func(g *engine.Graph) (in, out []*op.Node) {
+			x, y, z := g.Input("x", 3, 4), g.Input("y", 3, 4), g.Input("z", 3, 2)
+			over := op.Add(op.Pad(x, 0, 12), op.Pad(y, 3, 12))
+			return []*op.Node{x, y, z}, []*op.Node{op.Add(over, op.Pad(z, 7, 12))}
+		}, ""},
+		{"pads with a gap", func(g *engine.Graph) (in, out []*op.Node) {
+			x, z := g.Input("x", 3, 4), g.Input("z", 3, 2)
+			return []*op.Node{x, z}, []*op.Node{op.SiLU(op.Add(op.Pad(x, 1, 12), op.Pad(z, 7, 12)))}
+		}, "of 2"},
 		{"an output that is an input", func(g *engine.Graph) (in, out []*op.Node) {
 			x := g.Input("x", 3, 5)
 			return []*op.Node{x}, []*op.Node{x, op.Reshape(x, 5, 3), op.Scale(x, 2)}

@@ -81,6 +81,23 @@ INLINE int64_t plane(int64_t panels, int64_t channels) {
 
 static const float zero_pixel[MAX_CHANNELS];
 
+// find_pixels points at the size x size pixels from (tile.y + shift, tile.x + shift) on; at zeros outside the image.
+INLINE void find_pixels(const float **pixel, const int size, const float *x, int64_t stride, const struct tiling *t,
+                        struct tile at, const int shift) {
+  const int64_t y0 = at.y + shift, x0 = at.x + shift;
+  const int inside = x0 >= 0 && x0 + size <= t->w;
+  const float *row = x + ((at.image * t->h + y0) * t->w + x0) * stride;
+  for (int i = 0; i < size; i++, row += t->w * stride, pixel += size) {
+    const int row_inside = y0 + i >= 0 && y0 + i < t->h;
+    if (row_inside && inside) {
+      UNROLL for (int j = 0; j < size; j++) pixel[j] = row + j * stride;
+    } else {
+      UNROLL for (int j = 0; j < size; j++)
+        pixel[j] = row_inside && x0 + j >= 0 && x0 + j < t->w ? row + j * stride : zero_pixel;
+    }
+  }
+}
+
 INLINE void transform_input(const float *const pixel[36], int64_t c, const int64_t left, float *out, int64_t step) {
   vec rows[36], column[6];
   UNROLL for (int i = 0; i < 6; i++) {
@@ -126,12 +143,7 @@ NOINLINE void load_input_tiles(const float *x, int64_t stride, int64_t real, int
     }
     struct tile at = tile_at(t, lo + q);
     const float *pixel[36];
-    for (int i = 0; i < 6; i++)
-      for (int j = 0; j < 6; j++) {
-        int64_t y = at.y - 1 + i, xx = at.x - 1 + j;
-        int outside = y < 0 || y >= t->h || xx < 0 || xx >= t->w;
-        pixel[i * 6 + j] = outside ? zero_pixel : x + ((at.image * t->h + y) * t->w + xx) * stride;
-      }
+    find_pixels(pixel, 6, x, stride, t, at, -1);
     // What the tile after the next will read and the next will not.
     for (int i = 0; i < 6; i++)
       for (int j = 2; j < 6; j++)
@@ -154,11 +166,7 @@ NOINLINE void load_output_grad_tiles(const float *dy, int64_t stride, int64_t re
     }
     struct tile at = tile_at(t, lo + q);
     const float *pixel[16];
-    for (int i = 0; i < 4; i++)
-      for (int j = 0; j < 4; j++) {
-        int64_t y = at.y + i, x = at.x + j;
-        pixel[i * 4 + j] = y >= t->h || x >= t->w ? zero_pixel : dy + ((at.image * t->h + y) * t->w + x) * stride;
-      }
+    find_pixels(pixel, 4, dy, stride, t, at, 0);
     int64_t c = 0;
     for (; c + VL <= real; c += VL) transform_output_grad(pixel, c, VL, out + panel_column(c), step);
     for (; c < channels; c += VL) transform_output_grad(pixel, c, real - c, out + panel_column(c), step);
