@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -16,34 +17,46 @@ import (
 type capture struct {
 	streams []*stream
 	saved   *os.File // the process's own standard error: logs and crashes
+	ended   chan struct{}
+	wake    *os.File // closing it ends the reading
 }
 
-// startCapture redirects both descriptors; emit gets what is written to them, in order,
-// in pieces that do not split a character. Crash reports go to the saved standard error,
-// because after a crash nobody reads the pipe.
+// startCapture redirects both descriptors; emit gets what is written to them, in order
+// (as far as the system tells it between the two), in pieces that do not split a
+// character. Crash reports go to the saved standard error, because after a crash nobody
+// reads the pipes.
 func startCapture(emit func(name, text string)) (*capture, error) {
-	c := &capture{}
 	fd, err := syscall.Dup(2)
 	if err != nil {
 		return nil, fmt.Errorf("save standard error: %w", err)
 	}
 	syscall.CloseOnExec(fd)
-	c.saved = os.NewFile(uintptr(fd), "stderr")
+	c := &capture{saved: os.NewFile(uintptr(fd), "stderr"), ended: make(chan struct{})}
 	if err := debug.SetCrashOutput(c.saved, debug.CrashOptions{}); err != nil {
 		return nil, fmt.Errorf("set crash output: %w", err)
 	}
-	for fd, name := range map[int]string{1: "stdout", 2: "stderr"} {
-		s, err := newStream(fd, name, emit)
+	sleep, wake, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("capture output: %w", err)
+	}
+	c.wake = wake
+	for i, name := range []string{"stdout", "stderr"} {
+		s, err := newStream(i+1, name, emit)
 		if err != nil {
-			c.stop()
-			return nil, fmt.Errorf("capture %s: %w", name, err)
+			return nil, errors.Join(fmt.Errorf("capture %s: %w", name, err), c.restore())
 		}
 		c.streams = append(c.streams, s)
 	}
+	go func() {
+		defer close(c.ended)
+		defer sleep.Close()
+		readStreams(c.streams, sleep)
+	}()
 	return c, nil
 }
 
-// flush returns when everything written before it has been emitted.
+// flush returns when everything written before it has been emitted. It does nothing on
+// nil, a kernel whose output is left alone.
 func (c *capture) flush() {
 	if c == nil {
 		return
@@ -54,15 +67,23 @@ func (c *capture) flush() {
 }
 
 // stop gives the descriptors back.
-func (c *capture) stop() {
+func (c *capture) stop() error {
 	if c == nil {
-		return
+		return nil
 	}
+	c.flush()
+	err := c.restore()
+	c.wake.Close()
+	<-c.ended
+	return errors.Join(err, debug.SetCrashOutput(nil, debug.CrashOptions{}), c.saved.Close())
+}
+
+func (c *capture) restore() error {
+	var errs []error
 	for _, s := range c.streams {
-		s.stop()
+		errs = append(errs, dup2(s.old, s.fd), syscall.Close(s.old), s.w.Close())
 	}
-	debug.SetCrashOutput(nil, debug.CrashOptions{})
-	c.saved.Close()
+	return errors.Join(errs...)
 }
 
 // stream is one captured descriptor.
@@ -73,10 +94,10 @@ type stream struct {
 	r, w *os.File
 	emit func(name, text string)
 	mark []byte // what flush writes; no program prints it by chance
+	held []byte // read, not emitted yet: the beginning of a mark or of a character
 
 	flushMu sync.Mutex
 	passed  chan struct{} // receives when a mark was read
-	ended   chan struct{}
 }
 
 func newStream(fd int, name string, emit func(string, string)) (*stream, error) {
@@ -92,41 +113,30 @@ func newStream(fd int, name string, emit func(string, string)) (*stream, error) 
 	if err := dup2(int(w.Fd()), fd); err != nil {
 		return nil, err
 	}
-	s := &stream{
+	return &stream{
 		name: name, fd: fd, old: old, r: r, w: w, emit: emit,
-		mark:   []byte("\x00" + newID() + "\x00"),
-		passed: make(chan struct{}, 1), ended: make(chan struct{}),
-	}
-	go s.read()
-	return s, nil
+		mark: []byte("\x00" + newID() + "\x00"), passed: make(chan struct{}, 1),
+	}, nil
 }
 
-func (s *stream) read() {
-	defer close(s.ended)
-	buf := make([]byte, 64<<10)
-	var held []byte // read, not emitted yet: the beginning of a mark or of a character
+// take handles what was read.
+func (s *stream) take(data []byte) {
+	text := append(s.held, data...)
 	for {
-		n, err := s.r.Read(buf)
-		text := append(held, buf[:n]...)
-		for {
-			i := bytes.Index(text, s.mark)
-			if i < 0 {
-				break
-			}
-			s.send(text[:i])
-			text = text[i+len(s.mark):]
-			s.passed <- struct{}{}
+		i := bytes.Index(text, s.mark)
+		if i < 0 {
+			break
 		}
-		keep := len(text) - s.complete(text)
-		if err != nil {
-			keep = 0
-		}
-		s.send(text[:len(text)-keep])
-		held = bytes.Clone(text[len(text)-keep:])
-		if err != nil {
-			return
+		s.send(text[:i])
+		text = text[i+len(s.mark):]
+		select {
+		case s.passed <- struct{}{}:
+		default:
 		}
 	}
+	n := s.complete(text)
+	s.send(text[:n])
+	s.held = bytes.Clone(text[n:])
 }
 
 // complete is how many bytes of text can be emitted now: not the beginning of a mark, nor
@@ -167,19 +177,6 @@ func (s *stream) flush() {
 	}
 	select {
 	case <-s.passed:
-	case <-s.ended:
 	case <-time.After(flushTimeout):
 	}
-}
-
-func (s *stream) stop() {
-	s.flush()
-	dup2(s.old, s.fd)
-	syscall.Close(s.old)
-	s.w.Close()
-	select {
-	case <-s.ended:
-	case <-time.After(time.Second): // a child process holds the pipe
-	}
-	s.r.Close()
 }

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -274,7 +274,8 @@ func (r *runner) died(c *nbCell) error {
 	if r.interrupted {
 		return fmt.Errorf("%s: %w", r.path, ErrInterrupted)
 	}
-	return fmt.Errorf("%s: %s", r.path, message)
+	first, _, _ := strings.Cut(message, "\n")
+	return fmt.Errorf("%s: %s", r.path, first)
 }
 
 // firstLine is the first line of code, shortened.
@@ -379,38 +380,45 @@ func (p *process) stop(cl *client) error {
 }
 
 // lastWords is the end of what the kernel wrote to its standard error.
-func (p *process) lastWords() string { return strings.TrimSpace(p.words.String()) }
+func (p *process) lastWords() string { return p.words.String() }
 
-// tail keeps the beginning of a crash report, and the end of everything else.
+// tail keeps the end of what is written to it; once a crash report begins, that one's
+// beginning.
 type tail struct {
-	mu sync.Mutex
-	b  []byte
+	mu      sync.Mutex
+	b       []byte
+	crashed bool
 }
 
 const tailSize = 4 << 10
+
+// crash is how the Go runtime begins its last words.
+var crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |SIG[A-Z]+: |unexpected fault address )`)
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.b = append(t.b, p...)
-	for _, mark := range []string{"\npanic: ", "\nfatal error: "} {
-		if i := bytes.LastIndex(t.b, []byte(mark)); i >= 0 {
-			t.b = t.b[i+1:]
+	if !t.crashed {
+		if at := crash.FindIndex(t.b); at != nil {
+			t.crashed = true
+			t.b = t.b[at[0]:]
 		}
 	}
-	crash := bytes.HasPrefix(t.b, []byte("panic: ")) || bytes.HasPrefix(t.b, []byte("fatal error: "))
-	if len(t.b) > tailSize {
-		if crash {
+	if n := len(t.b) - tailSize; n > 0 {
+		if t.crashed {
 			t.b = t.b[:tailSize]
 		} else {
-			t.b = t.b[len(t.b)-tailSize:]
+			t.b = t.b[n:]
 		}
 	}
 	return len(p), nil
 }
 
+// String is what was kept, of a crash report its first lines.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return string(t.b)
+	lines := strings.Split(strings.TrimSpace(string(t.b)), "\n")
+	return strings.Join(lines[:min(len(lines), 20)], "\n")
 }

@@ -143,9 +143,8 @@ func (k *kernel) run(ctx context.Context) error {
 		}
 		break
 	}
-	k.capture.flush()
-	k.capture.stop()
-	return errors.Join(err, k.close())
+	k.capture.flush() // before the sockets close
+	return errors.Join(err, k.close(), k.capture.stop())
 }
 
 func (k *kernel) close() error {

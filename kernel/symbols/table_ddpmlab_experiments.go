@@ -12,6 +12,7 @@ func init() {
 	register("ddpmlab/experiments", imports.PackageUnderlying{
 		Name: "experiments",
 		Binds: map[string]reflect.Value{
+			"BiasImages":         reflect.ValueOf(experiments.BiasImages),
 			"DefaultName":        reflect.ValueOf(experiments.DefaultName),
 			"Detached":           reflect.ValueOf(experiments.Detached),
 			"ErrAlreadyRuns":     reflect.ValueOf(&experiments.ErrAlreadyRuns).Elem(),
@@ -31,6 +32,7 @@ func init() {
 			"MetricGradNorm":     reflect.ValueOf(experiments.MetricGradNorm),
 			"MetricImagesPerSec": reflect.ValueOf(experiments.MetricImagesPerSec),
 			"MetricLoss":         reflect.ValueOf(experiments.MetricLoss),
+			"MustOpen":           reflect.ValueOf(experiments.MustOpen),
 			"Open":               reflect.ValueOf(experiments.Open),
 			"StatusCrashed":      reflect.ValueOf(experiments.StatusCrashed),
 			"StatusDiverged":     reflect.ValueOf(experiments.StatusDiverged),
@@ -46,6 +48,7 @@ func init() {
 			"CellError":   reflect.TypeFor[experiments.CellError](),
 			"Detail":      reflect.TypeFor[experiments.Detail](),
 			"Executed":    reflect.TypeFor[experiments.Executed](),
+			"Lab":         reflect.TypeFor[experiments.Lab](),
 			"Note":        reflect.TypeFor[experiments.Note](),
 			"Number":      reflect.TypeFor[experiments.Number](),
 			"Point":       reflect.TypeFor[experiments.Point](),
@@ -61,6 +64,7 @@ func init() {
 			"SweepRow":    reflect.TypeFor[experiments.SweepRow](),
 		},
 		Untypeds: map[string]string{
+			"BiasImages":         "int:64",
 			"DefaultName":        "string:runs.db",
 			"MetricFD":           "string:fd",
 			"MetricGradNorm":     "string:grad_norm",
