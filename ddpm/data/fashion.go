@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 const (
@@ -54,37 +55,55 @@ var sources = map[string]source{
 	},
 }
 
-// open reads and checks both files.
-func (s source) open(size int, dir string) (Set, error) {
-	read := func(f published) (IDX, error) {
-		if s.embedded {
-			r, err := fashionFiles.Open("fashion/" + f.name)
-			if err != nil {
-				return IDX{}, err
-			}
-			defer r.Close()
-			return f.read(r, "built-in "+f.name, "build ddpmlab again from a clean checkout")
-		}
-		path, err := f.find(dir)
-		if err != nil {
-			return IDX{}, err
-		}
-		r, err := os.Open(path)
+// builtIn are the embedded images and labels, read and checked once: they are
+// opened often, and take some 10 MB.
+var builtIn = sync.OnceValues(func() ([2]IDX, error) {
+	return sources[fashionTest].read(func(f published) (IDX, error) {
+		r, err := fashionFiles.Open("fashion/" + f.name)
 		if err != nil {
 			return IDX{}, err
 		}
 		defer r.Close()
-		return f.read(r, path, "delete it and run `ddpmlab data fetch fashion-mnist`")
+		return f.read(r, "built-in "+f.name, "build ddpmlab again from a clean checkout")
+	})
+})
+
+// open returns the set; dir may be empty.
+func (s source) open(size int, dir string) (Set, error) {
+	var both [2]IDX
+	var err error
+	if s.embedded {
+		both, err = builtIn()
+	} else {
+		both, err = s.read(func(f published) (IDX, error) { return f.open(dir) })
 	}
-	images, err := read(s.images)
 	if err != nil {
 		return nil, err
 	}
-	labels, err := read(s.labels)
-	if err != nil {
-		return nil, err
+	return newImages(s.name, both[0], both[1], size, s.images.sha256, s.labels.sha256)
+}
+
+// read reads images and labels.
+func (s source) read(file func(published) (IDX, error)) (both [2]IDX, err error) {
+	if both[0], err = file(s.images); err != nil {
+		return both, err
 	}
-	return newImages(s.name, images, labels, size, s.images.sha256, s.labels.sha256)
+	both[1], err = file(s.labels)
+	return both, err
+}
+
+// open reads f from dir or one of Folders.
+func (f published) open(dir string) (IDX, error) {
+	path, err := f.find(dir)
+	if err != nil {
+		return IDX{}, err
+	}
+	r, err := os.Open(path)
+	if err != nil {
+		return IDX{}, err
+	}
+	defer r.Close()
+	return f.read(r, path, "delete it and run `ddpmlab data fetch fashion-mnist`")
 }
 
 // read checks r against f and decodes it; where and cure go into the error.

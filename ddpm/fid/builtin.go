@@ -8,8 +8,9 @@ import (
 	"ddpmlab/ddpm/engine/cpu"
 )
 
-// fashionCNNFile is what `go run ./ddpm/fid/train -out ddpm/fid/fashion_cnn.bin`
-// wrote.
+// fashionCNNFile is what this wrote:
+//
+//	go run ./cmd/ddpmlab data train-extractor --out ddpm/fid/fashion_cnn.bin
 //
 //go:embed fashion_cnn.bin
 var fashionCNNFile []byte

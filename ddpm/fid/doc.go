@@ -9,7 +9,7 @@
 // sampled. "FID" is the name for features of the Inception network of 2015 and
 // for no other. The extractor here, [FashionCNN], is a small classifier of
 // Fashion-MNIST, and the distance in its features is called "FD (fashion-cnn)".
-// It was trained by this project (TrainFashionCNN) on the 60,000 training images;
+// It was trained by this project (TrainFashionCNN, `ddpmlab data train-extractor`) on the 60,000 training images;
 // the reference set of the scores is the other 10,000, the test images, on
 // which the diffusion models train and which the classifier has not seen.
 //

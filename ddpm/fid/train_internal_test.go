@@ -22,22 +22,22 @@ func tinyOptions() TrainOptions {
 
 // A small training lowers the loss, and says how it went.
 func TestTrain(t *testing.T) {
-	train, test := fakeSet{60, 28, 1}, fakeSet{20, 14, 2}
+	train, test := fakeSet{20, 28, 1}, fakeSet{20, 14, 2}
 	var losses []float64
 	opts := tinyOptions()
 	opts.Epochs = 20
 	opts.Progress = func(p TrainProgress) {
 		losses = append(losses, p.Loss)
-		if p.Step != len(losses) || p.Steps != 120 {
-			t.Errorf("progress %+v after %d steps of 120", p, len(losses))
+		if p.Step != len(losses) || p.Steps != 40 {
+			t.Errorf("progress %+v after %d steps of 40", p, len(losses))
 		}
 	}
 	w, err := trainCNN(t.Context(), tiny, train, test, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(losses); n != 120 || math.Abs(losses[0]-math.Log(10)) > 0.7 || losses[n-1] > 0.9*losses[0] {
-		t.Errorf("%d losses, want 120 that fall from about ln 10: %.3f", n, losses)
+	if n := len(losses); n != 40 || math.Abs(losses[0]-math.Log(10)) > 0.7 || losses[n-1] > 0.9*losses[0] {
+		t.Errorf("%d losses, want 40 that fall from about ln 10: %.3f", n, losses)
 	}
 	want := Training{
 		TrainedOn: "fake", TrainedOnSHA256: train.SHA256(), TestedOn: "fake", TestedOnSHA256: test.SHA256(),
@@ -67,7 +67,7 @@ func TestTrain(t *testing.T) {
 
 // Weights depend on the settings and on nothing else.
 func TestTrainSettings(t *testing.T) {
-	train, test := fakeSet{60, 28, 1}, fakeSet{20, 14, 2}
+	train, test := fakeSet{30, 28, 1}, fakeSet{10, 14, 2}
 	w, err := trainCNN(t.Context(), tiny, train, test, tinyOptions())
 	if err != nil {
 		t.Fatal(err)
