@@ -11,7 +11,8 @@ INLINE struct geometry geometry_of(const struct cpu_step *s) {
   return (struct geometry){d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10]};
 }
 
-// patch calls for the part of kernel row ky that lies inside the image: columns kx.lo..kx.hi, at pixel (y, x).
+// patch_at is the part of kernel row ky that lies inside the image for output pixel (oy, ox): columns kx.lo..kx.hi,
+// with column 0 at pixel (y, x).
 struct patch { struct span kx; int64_t y, x; };
 INLINE struct patch patch_at(const struct geometry *g, int64_t oy, int64_t ox, int64_t ky) {
   const int64_t y = oy * g->stride + ky - g->pad, x = ox * g->stride - g->pad;

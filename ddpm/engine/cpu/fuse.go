@@ -11,9 +11,9 @@ import (
 // task is one or several steps of a program that a kernel computes together.
 // Values are named by their roots: a reshape is its input under another name.
 type task struct {
-	op  *op.Op
-	in  []int
-	out []int // more than one for a group of siblings; none where one is not wanted
+	op      *op.Op
+	in      []int
+	out     []int // more than one for a group of siblings; none where one is not wanted
 	offsets []int // of a Pad: the first channel of each input
 	// What is added on the way out of a convolution or product: a value a
 	// channel, and a value of the output's size; none if there is none.

@@ -36,4 +36,4 @@ static int64_t scratch_of(const struct cpu_step *s) {
   }
 }
 
-const struct cpu_isa ISA = {ISA_NAME, VL, MR, kernels, scratch_of};
+const struct cpu_isa ISA = {ISA_NAME, MR, kernels, scratch_of};

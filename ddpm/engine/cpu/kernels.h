@@ -36,7 +36,6 @@ typedef void (*cpu_kernel)(const struct cpu_step *s, int64_t part, float *scratc
 // One instance of the kernel template for one instruction set.
 struct cpu_isa {
   const char *name;
-  int32_t vector;             // floats in a vector
   int32_t rows;               // rows of a GEMM panel (tiles of a Winograd panel)
   const cpu_kernel *kernels;  // CPU_KERNEL_COUNT functions
   int64_t (*scratch)(const struct cpu_step *s);  // floats of scratch a part of s needs

@@ -305,7 +305,7 @@ static int64_t wino_forward_scratch(const struct cpu_step *s) {
   return POSITIONS * (plane(s->d[5], round_up(s->d[3], CB)) + plane(s->d[5], round_up(s->d[4], CB)));
 }
 
-// dw_chunk is how the weight gradient cuts a channel count, so that what it accumulates stays in the cache.
+// dw_chunks is how the weight gradient cuts a channel count, so that what it accumulates stays in the cache.
 struct chunks { int64_t size, count; };
 INLINE struct chunks dw_chunks(int64_t channels) {
   int64_t padded = round_up(channels, CB), count = ceil_div(padded, DW_CHUNK);
