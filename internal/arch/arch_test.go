@@ -28,7 +28,8 @@ type rule struct {
 var rules = []rule{
 	{"cmd/...", []string{"kernel", "plots", "experiments", "ddpm/...", "internal/..."}},
 	{"kernel/symbols/...", []string{"kernel/symbols", "plots", "experiments", "ddpm", "ddpm/data"}}, // what cells can import
-	{"kernel", []string{"kernel/symbols", "plots", "internal/..."}},                                 // no diffusion
+	{"kernel/kerneltest", nil},
+	{"kernel", []string{"kernel/symbols", "kernel/kerneltest", "plots", "internal/..."}}, // no diffusion
 	{"plots", []string{"experiments", "ddpm", "ddpm/fid", "ddpm/unet", "internal/..."}},
 	{"experiments", []string{"ddpm", "ddpm/data", "ddpm/fid", "ddpm/unet", "ddpm/engine/...", "internal/..."}},
 	{"ddpm", []string{"ddpm/...", "internal/display", "internal/render"}},
