@@ -14,17 +14,27 @@ static void time_embedding(const struct cpu_step *s, int64_t part, float *scratc
 }
 
 typedef uint32_t uvec __attribute__((vector_size(VL * 4)));
-typedef uint64_t wide __attribute__((vector_size(VL * 8)));
+typedef uint64_t uvec64 __attribute__((vector_size(VL * 4)));
+
+// high_product is the upper halves of the 64-bit products, of the even lanes and of the odd ones.
+INLINE uvec high_product(uvec a, uint32_t m) {
+  const uvec64 pairs = (uvec64)a, even = (pairs & 0xFFFFFFFFu) * m, odd = (pairs >> 32) * m;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  return (uvec)(even >> 32 | (odd & ~(uint64_t)0xFFFFFFFFu));
+#else
+#error "lanes are counted from the low end"
+#endif
+}
 
 // philox is Philox4x32-10 (Salmon et al. 2011, section 3.3) on VL counters; package philox has the plain one.
 INLINE void philox(uint32_t k0, uint32_t k1, uvec c[4]) {
+  const uint32_t m0 = 0xD2511F53u, m1 = 0xCD9E8D57u;
   for (int round = 0; round < 10; round++) {
-    const wide a = __builtin_convertvector(c[0], wide) * 0xD2511F53u, b = __builtin_convertvector(c[2], wide) * 0xCD9E8D57u;
-    const uvec high_a = __builtin_convertvector(a >> 32, uvec), high_b = __builtin_convertvector(b >> 32, uvec);
-    c[0] = high_b ^ c[1] ^ k0;
-    c[2] = high_a ^ c[3] ^ k1;
-    c[1] = __builtin_convertvector(b, uvec);
-    c[3] = __builtin_convertvector(a, uvec);
+    const uvec low0 = c[0] * m0, low1 = c[2] * m1, high0 = high_product(c[0], m0), high1 = high_product(c[2], m1);
+    c[0] = high1 ^ c[1] ^ k0;
+    c[1] = low1;
+    c[2] = high0 ^ c[3] ^ k1;
+    c[3] = low0;
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
