@@ -17,7 +17,7 @@ import (
 
 // BiasImages is the number of images that exposure bias is measured on unless the caller
 // says otherwise: the first ones of the data.
-const BiasImages = 64
+const BiasImages = 32
 
 // biasMethod is all but the network that an exposure bias depends on.
 type biasMethod struct {

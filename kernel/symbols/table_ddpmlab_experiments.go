@@ -64,7 +64,7 @@ func init() {
 			"SweepRow":    reflect.TypeFor[experiments.SweepRow](),
 		},
 		Untypeds: map[string]string{
-			"BiasImages":         "int:64",
+			"BiasImages":         "int:32",
 			"DefaultName":        "string:runs.db",
 			"MetricFD":           "string:fd",
 			"MetricGradNorm":     "string:grad_norm",
