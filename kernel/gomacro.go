@@ -7,6 +7,7 @@ import (
 	"go/build"
 	"go/token"
 	"io"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -156,7 +157,7 @@ func (g *gomacro) await(ctx context.Context, t *task, w *worker) bool {
 			return true
 		case <-tick.C:
 		case <-deadline:
-			g.takeOver()
+			g.takeOver(t)
 			return false
 		}
 	}
@@ -177,56 +178,105 @@ func (g *gomacro) parse(file, src string) ([]ast.Node, *fault) {
 	}), nil
 }
 
-// run evaluates the nodes on the worker's goroutine and returns the values of the last
-// one if it is an expression.
+// run compiles the nodes, then runs them, on the worker's goroutine, and returns the
+// values of the last one if it is an expression. Names that a failed cell declared but
+// did not come to are as they were before.
 func (g *gomacro) run(ctx context.Context, t *task, nodes []ast.Node, src string) (values []value, f *fault) {
 	g.bindContext(ctx)
-	runs := g.order(nodes)
-	for i, node := range runs {
+	steps, f := g.compile(t, g.order(nodes))
+	if f != nil {
+		return nil, f
+	}
+	for i, s := range steps {
+		t.setUndo(func() { g.restore(s.before) })
 		if ctx.Err() != nil {
-			return nil, g.interruptedBefore(node)
+			t.undo()
+			return nil, g.interruptedBefore(s.node)
 		}
-		expr, f := g.compile(t, node)
+		results, f := g.execute(ctx, t, s)
 		if f != nil {
+			t.undo()
 			return nil, f
 		}
-		results, types, f := g.execute(ctx, t, node, expr)
-		if f != nil {
-			return nil, f
-		}
-		if i == len(runs)-1 && node == nodes[len(nodes)-1] && isExpr(node) {
-			values = g.values(results, types, g.position(node))
-			if quiet(src) || prints(node) {
+		if i == len(steps)-1 && s.node == nodes[len(nodes)-1] && isExpr(s.node) {
+			values = g.values(results, s.types, g.position(s.node))
+			if quiet(src) || prints(s.node) {
 				values = errorsOnly(values)
 			}
 		}
 	}
-	if ctx.Err() != nil && len(runs) > 0 { // a recover of the cell's own caught it
-		return nil, g.interruptedBefore(runs[len(runs)-1])
+	if ctx.Err() != nil && len(steps) > 0 { // a recover of the cell's own caught it
+		return nil, g.interruptedBefore(steps[len(steps)-1].node)
 	}
 	return values, nil
 }
 
-// compile rewrites the statement so that it can be stopped and compiles it.
-func (g *gomacro) compile(t *task, node ast.Node) (expr *fast.Expr, f *fault) {
+// step is a compiled statement of a cell.
+type step struct {
+	node   ast.Node
+	run    func(*fast.Env) (xr.Value, []xr.Value) // nil: a declaration without code
+	types  []xr.Type                              // of what run returns
+	before names                                  // the session's names before the statement
+}
+
+// names are a session's names.
+type names struct {
+	binds map[string]*fast.Bind
+	types map[string]xr.Type
+}
+
+// compile rewrites the statements so that they can be stopped and compiles them, all
+// before any is run: a cell with an error anywhere does nothing, and gomacro's type
+// tables, which are not safe for concurrent use, rest while the cell's goroutines run.
+func (g *gomacro) compile(t *task, nodes []ast.Node) (steps []step, f *fault) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.ir.PrepareEnv() // tells the compiler which variables must stay where they are
+	for _, node := range nodes {
+		s := step{node: node, before: names{maps.Clone(g.ir.Comp.Binds), maps.Clone(g.ir.Comp.Types)}}
+		steps = append(steps, s)
+		if f = g.compileStep(t, &steps[len(steps)-1]); f != nil {
+			g.ir.Comp.Binds, g.ir.Comp.Types = steps[0].before.binds, steps[0].before.types
+			return nil, f
+		}
+	}
+	return steps, nil
+}
+
+func (g *gomacro) compileStep(t *task, s *step) (f *fault) {
 	defer func() {
 		if e := recover(); e != nil {
-			expr, f = nil, g.compileFault(t.file, node, e)
+			f = g.compileFault(t.file, s.node, e)
 		}
 	}()
-	if f := g.checkImports(t.file, node); f != nil {
-		return nil, f
+	if f := g.checkImports(t.file, s.node); f != nil {
+		return f
 	}
-	return newRewriter(node).compile(g), nil
+	expr := newRewriter(s.node).compile(g)
+	if expr == nil {
+		return nil
+	}
+	if expr.Untyped() {
+		expr.ConstTo(expr.DefaultType())
+	}
+	s.run = expr.AsXV(fast.COptKeepUntyped)
+	if s.types = expr.Types; len(s.types) == 0 && expr.Type != nil {
+		s.types = []xr.Type{expr.Type}
+	}
+	return nil
+}
+
+func (g *gomacro) restore(n names) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ir.Comp.Binds, g.ir.Comp.Types = n.binds, n.types
 }
 
 // execute runs a compiled statement. This is fast.Interp.RunExpr, except that the
 // interpreter's call stack is still there when a panic is examined.
-func (g *gomacro) execute(ctx context.Context, t *task, node ast.Node, expr *fast.Expr) (vs []xr.Value, ts []xr.Type, f *fault) {
-	if expr == nil {
-		return nil, nil, nil
+func (g *gomacro) execute(ctx context.Context, t *task, s step) (vs []xr.Value, f *fault) {
+	if s.run == nil {
+		return nil, nil
 	}
 	env := g.ir.PrepareEnv()
 	env.Code, env.DebugPos, env.IP = nil, nil, 0 // an expression sets none: see trace
@@ -240,13 +290,10 @@ func (g *gomacro) execute(ctx context.Context, t *task, node ast.Node, expr *fas
 			run.CurrEnv = nil
 			return
 		}
-		f = g.runFault(ctx, t.file, node, run, recover())
+		f = g.runFault(ctx, t.file, s.node, run, recover())
 		resetRun(run)
 	}()
-	if expr.Untyped() {
-		expr.ConstTo(expr.DefaultType())
-	}
-	v, more := expr.AsXV(fast.COptKeepUntyped)(env)
+	v, more := s.run(env)
 	ended = true
 	switch {
 	case len(more) > 0:
@@ -254,10 +301,7 @@ func (g *gomacro) execute(ctx context.Context, t *task, node ast.Node, expr *fas
 	case v != fast.None:
 		vs = []xr.Value{v}
 	}
-	if ts = expr.Types; len(ts) == 0 && expr.Type != nil {
-		ts = []xr.Type{expr.Type}
-	}
-	return vs, ts, nil
+	return vs, nil
 }
 
 // resetRun clears what a panic leaves behind in the interpreter's run-time state.
@@ -386,8 +430,10 @@ func (g *gomacro) runHere() (run *fast.Run) {
 	return run
 }
 
-// takeOver leaves the stuck worker behind and starts another on the same session.
-func (g *gomacro) takeOver() {
+// takeOver leaves the stuck worker behind, with the task t, and starts another on the
+// same session.
+func (g *gomacro) takeOver(t *task) {
+	t.undo()
 	close(g.worker.jobs)
 	g.worker = g.newWorker(func() { g.env.Run = g.runHere() })
 	g.worker.wait()

@@ -105,6 +105,7 @@ func TestFault(t *testing.T) {
 		{"panic in a block", "xs := []int{1}\nif true {\n\tfor i := 0; i < 3; i++ {\n\t\t_ = xs[i]\n\t}\n}", "cell 1, line 4: panic: slice index out of range\n    4 | \t\t_ = xs[i]"},
 		{"panic in compiled code", "import \"strings\"\nstrings.Repeat(\"a\", -1)", "cell 1, line 2: panic: strings: negative Repeat count\n    2 | strings.Repeat(\"a\", -1)\nin compiled code:\n      strings.Repeat (strings.go:"},
 		{"nothing runs before a syntax error", "panic(1)\n)", "cell 1, line 2: syntax error"},
+		{"nothing runs before a compile error", "panic(1)\nnothing", "cell 1, line 2: compile error"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -120,6 +121,32 @@ func TestFault(t *testing.T) {
 				t.Errorf("next cell: %q, %v", got, f)
 			}
 		})
+	}
+}
+
+// TestFailedCell checks what a cell leaves that fails: what came before the failure.
+func TestFailedCell(t *testing.T) {
+	g := newTest(t)
+	const fails = "undefined identifier: "
+	for i, tt := range []struct{ src, want string }{
+		{"x, s := 1, \"s\"\nfunc f() int { return x }", ""},
+		{"x := \"other\"\nfunc f() string { return x }\ntype T int\nnothing", fails + "nothing"}, // does not compile
+		{"x + f()", "2"},
+		{"T(1)", fails + "T"},
+		{"y := 5\ns := 1 / (x - 1)\nz := 6", "integer divide by zero"}, // fails as it runs
+		{"s", "s"},
+		{"y", "5"},
+		{"z", fails + "z"},
+		{"x = 7\nx := []int{1 / (x - 7)}\nx", "integer divide by zero"},
+		{"x", "7"},
+	} {
+		got, f := eval(t, g, i+1, tt.src)
+		if f != nil {
+			got = f.Message
+		}
+		if got != tt.want {
+			t.Errorf("%q: got %q, want %q", tt.src, got, tt.want)
+		}
 	}
 }
 

@@ -23,6 +23,25 @@ type task struct {
 	runs map[*fast.Run]bool // interpreter states of its goroutines
 
 	watched sync.Once
+
+	undoMu sync.Mutex
+	undoFn func() // forgets what was declared by statements that have not run
+}
+
+func (t *task) setUndo(f func()) {
+	t.undoMu.Lock()
+	defer t.undoMu.Unlock()
+	t.undoFn = f
+}
+
+// undo undoes once: a cell that was abandoned and comes back must not undo its successors.
+func (t *task) undo() {
+	t.undoMu.Lock()
+	defer t.undoMu.Unlock()
+	if t.undoFn != nil {
+		t.undoFn()
+	}
+	t.undoFn = nil
 }
 
 func newTask(ctx context.Context, file string) *task {

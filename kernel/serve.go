@@ -41,7 +41,25 @@ func Serve(ctx context.Context, connectionFile string) error {
 			k.interrupt()
 		}
 	}()
+	if os.Getenv("JPY_PARENT_PID") != "" {
+		go k.followParent()
+	}
 	return k.run(ctx)
+}
+
+// followParent shuts the kernel down when the process that started it is gone: nobody
+// else would, and a training would go on for ever.
+func (k *kernel) followParent() {
+	parent := os.Getppid()
+	for os.Getppid() == parent {
+		select {
+		case <-time.After(time.Second):
+		case <-k.quit:
+			return
+		}
+	}
+	k.logf("the process that started the kernel has ended")
+	k.shutdown()
 }
 
 // kernel is a running kernel.

@@ -248,7 +248,7 @@ func TestDisplay(t *testing.T) {
 	displays := map[string]bool{}
 	updates := 0
 	var lastText string
-	svg, png := 0, 0
+	svg, png, last := 0, 0, false
 	for i, typ := range a.outputs {
 		if !strings.HasSuffix(typ, "display_data") {
 			continue
@@ -266,15 +266,19 @@ func TestDisplay(t *testing.T) {
 		data := c["data"].(map[string]any)
 		if _, ok := data["image/svg+xml"]; ok {
 			svg++
-			if s, ok := data["image/png"].(string); ok && strings.HasPrefix(s, "iVBOR") {
+			s, _ := data["image/png"].(string)
+			if last = strings.HasPrefix(s, "iVBOR"); last {
 				png++
 			}
 		} else {
 			lastText = data["text/plain"].(string)
 		}
 	}
-	if len(displays) != 2 || updates < 3 || svg < 2 || svg != png {
-		t.Errorf("%d displays, %d updates, %d SVG, %d PNG", len(displays), updates, svg, png)
+	if len(displays) != 2 || updates < 3 || svg < 2 {
+		t.Errorf("%d displays, %d updates, %d SVG", len(displays), updates, svg)
+	}
+	if png != 1 || !last { // it costs too much while training
+		t.Errorf("%d curves with a PNG, want the last one only", png)
 	}
 	if updates > 30 {
 		t.Errorf("%d updates in less than a second: not throttled", updates)
