@@ -40,7 +40,7 @@ func TestConfigValidate(t *testing.T) {
 		{"loss", func(c *ddpm.Config) { c.Loss = "" }, `loss is ""; want "simple"`},
 		{"time sampler", func(c *ddpm.Config) { c.TimeSampler = "x" }, `time_sampler is "x"; want "uniform"`},
 		{"batch", func(c *ddpm.Config) { c.Batch = 0 }, "batch is 0; want 1 or more"},
-		{"iterations", func(c *ddpm.Config) { c.Iterations = 0 }, "iterations is 0; want 1 or more; the tour has 1000"},
+		{"iterations", func(c *ddpm.Config) { c.Iterations = 0 }, "iterations is 0; want 1 or more; the tour has 800"},
 		{"negative rate", func(c *ddpm.Config) { c.LR = -1 }, "lr is -1; want"},
 		{"ema", func(c *ddpm.Config) { c.EMA = 1 }, "ema is 1; want a rate in [0, 1)"},
 		{"too many steps", func(c *ddpm.Config) { c.SamplingSteps = 1001 }, "sampling_steps is 1001; want 1 to t = 1000"},

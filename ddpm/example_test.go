@@ -79,7 +79,7 @@ func ExampleConfig_Validate() {
 	cfg := ddpm.Tour()
 	cfg.Iterations = 0
 	fmt.Println(cfg.Validate())
-	// Output: config: iterations is 0; want 1 or more; the tour has 1000
+	// Output: config: iterations is 0; want 1 or more; the tour has 800
 }
 
 func ExampleParseConfig() {
@@ -88,13 +88,13 @@ func ExampleParseConfig() {
 	_, err = ddpm.ParseConfig([]byte(`{"preset": "tour", "bach": 32}`))
 	fmt.Println(err)
 	// Output:
-	// 32 1000 <nil>
+	// 32 800 <nil>
 	// read config: there is no field "bach"; `ddpmlab train --help` and ddpm.Config list them
 }
 
 func ExampleConfig_EvalSteps() {
 	fmt.Println(ddpm.Tour().EvalSteps())
-	// Output: [10 250 500 750 1000]
+	// Output: [10 200 400 600 800]
 }
 
 func ExampleSchedule_Respace() {

@@ -28,12 +28,9 @@ type netExec struct {
 	xt, t, eps []float32
 }
 
-// The batch sizes a network is compiled for; a part of a batch is filled up with
-// zeros. The small one is for single images and tails.
-const (
-	netBatch      = chunk
-	netBatchSmall = 8
-)
+// netBatches are the batch sizes a network is compiled for, when first needed. A
+// batch that is not full is filled up with zeros.
+var netBatches = [...]int{8, 16, 32, chunk}
 
 // NewNetwork loads the EMA weights of c on a device. Close it after use.
 func NewNetwork(c *Checkpoint, opts ...Option) (*Network, error) {
@@ -76,9 +73,12 @@ func (n *Network) Predict(ctx context.Context, xt []float32, t []int, eps []floa
 		return fmt.Errorf("predict the noise of %d images of %d values: %d values in, %d out", len(t), size, len(xt), len(eps))
 	}
 	for len(t) > 0 {
-		batch := netBatch
-		if len(t) <= netBatch/2 {
-			batch = netBatchSmall
+		batch := chunk
+		for _, b := range netBatches {
+			if len(t) <= b {
+				batch = b
+				break
+			}
 		}
 		m := min(batch, len(t))
 		if err := n.run(ctx, batch, xt[:m*size], t[:m], eps[:m*size]); err != nil {
