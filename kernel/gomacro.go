@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/build"
@@ -41,6 +42,10 @@ type gomacro struct {
 	grace   time.Duration        // how long an interrupted cell may take to end
 }
 
+// shutdownGrace is how long a running cell may take to end when the kernel is to: clients
+// kill it after five seconds.
+const shutdownGrace = 3 * time.Second
+
 // cellRec is what error messages need to know of a cell.
 type cellRec struct {
 	number int
@@ -63,7 +68,7 @@ var startMu sync.Mutex
 
 // newGomacro starts an interpreter.
 func newGomacro() (g *gomacro, err error) {
-	g = &gomacro{grace: 5 * time.Second}
+	g = &gomacro{grace: 10 * time.Second}
 	g.worker = g.newWorker(func() {
 		defer func() {
 			if e := recover(); e != nil {
@@ -147,7 +152,11 @@ func (g *gomacro) await(ctx context.Context, t *task, w *worker) bool {
 	}
 	// The signal is repeated: gomacro drops one that comes between two statements, and a
 	// cell's own recover can catch it.
-	deadline := time.After(g.grace)
+	grace := g.grace
+	if errors.Is(context.Cause(ctx), errShutdown) {
+		grace = min(grace, shutdownGrace)
+	}
+	deadline := time.After(grace)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -139,6 +139,9 @@ func TestFailedCell(t *testing.T) {
 		{"z", fails + "z"},
 		{"x = 7\nx := []int{1 / (x - 7)}\nx", "integer divide by zero"},
 		{"x", "7"},
+		{"for i := range 5 { _ = i }", "cannot range over 5 <int>"},
+		{"var after []int", ""}, // gomacro would run the loop's beginning with this
+		{"after", "[]"},
 	} {
 		got, f := eval(t, g, i+1, tt.src)
 		if f != nil {

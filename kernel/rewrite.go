@@ -133,10 +133,17 @@ func (rw *rewriter) compile(g *gomacro) *fast.Expr {
 	}
 }
 
-// tryCompile compiles the node and returns what was panicked with.
+// tryCompile compiles the node and returns what was panicked with. Code that a failure
+// left half compiled is thrown away: gomacro would run it with its next declaration.
 func (g *gomacro) tryCompile(node ast.Node) (expr *fast.Expr, e any) {
 	g.answer = nil
-	defer func() { e = recover() }()
+	defer func() {
+		if e = recover(); e != nil {
+			c := g.ir.Comp
+			c.Code.Clear()
+			c.Loop, c.Func, c.Labels, c.FuncMaker = nil, nil, nil, nil
+		}
+	}()
 	return g.ir.CompileNode(node), nil
 }
 
