@@ -6,12 +6,15 @@ import (
 
 // collector puts a kernel's output messages into a notebook's cells, as nbclient does.
 type collector struct {
-	nb      *notebook
-	cellOf  map[string]*nbCell // execute_request's identifier -> cell
-	clear   map[*nbCell]bool   // clear_output that waits for the next output
-	onText  func(s string)     // printed text and the text of what is shown
-	onLive  func(id, s string) // text of a display that is updated
-	onError func(lines []string)
+	nb     *notebook
+	cellOf map[string]*nbCell // execute_request's identifier -> cell
+	clear  map[*nbCell]bool   // clear_output that waits for the next output
+
+	// What is shown while the notebook runs; nil: nothing.
+	onText   func(s string)     // what a cell prints
+	onResult func(s string)     // the text of a value
+	onLive   func(id, s string) // the text of a display that is updated
+	onError  func(lines []string)
 }
 
 func newCollector(nb *notebook) *collector {
@@ -47,7 +50,9 @@ func (c *collector) add(m *message) {
 		cell.Count = q.Count
 	case "stream":
 		c.makeRoom(cell)
-		c.text(q.Text)
+		if c.onText != nil {
+			c.onText(q.Text)
+		}
 		if n := len(cell.Outputs); n > 0 {
 			last := cell.Outputs[n-1].fields
 			if last["output_type"] == "stream" && last["name"] == q.Name {
@@ -110,16 +115,11 @@ func (c *collector) update(id string, q outputContent) {
 
 func (c *collector) shown(id string, q outputContent) {
 	s, _ := q.Data["text/plain"].(string)
-	if id == "" {
-		c.text(s + "\n")
-	} else if c.onLive != nil {
+	switch {
+	case id == "" && c.onResult != nil:
+		c.onResult(s)
+	case id != "" && c.onLive != nil:
 		c.onLive(id, s)
-	}
-}
-
-func (c *collector) text(s string) {
-	if c.onText != nil {
-		c.onText(s)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -52,10 +53,32 @@ func (c *console) text(s string) {
 	c.open = !strings.HasSuffix(s, "\n")
 }
 
-// report shows the text of a display, if it is a single line.
+// textLines is how many lines are printed of a value that a cell shows; the notebook has
+// them all.
+const textLines = 25
+
+// result prints the text of a value.
+func (c *console) result(s string) {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	if n := len(lines) - textLines; n > 1 {
+		lines = append(lines[:textLines], fmt.Sprintf("(%d more lines)", n))
+	}
+	c.text(strings.Join(lines, "\n") + "\n")
+}
+
+// final recognises the line of a computation that has ended, as display.Progress writes it.
+var final = regexp.MustCompile(`  (done|interrupted|failed)( after |  |$)`)
+
+// report shows the text of a display, if it is a single line. A computation's last line
+// stays.
 func (c *console) report(_, s string) {
 	s = strings.TrimRight(s, "\n")
 	if s == "" || strings.Contains(s, "\n") {
+		return
+	}
+	if final.MatchString(s) {
+		c.line("%s", s)
+		c.latest, c.printed = "", time.Time{}
 		return
 	}
 	c.latest = s

@@ -168,6 +168,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 	}
 	r.collector = newCollector(r.nb)
 	r.collector.onText = r.console.text
+	r.collector.onResult = r.console.result
 	r.collector.onLive = r.console.report
 	return r.cells(ctx)
 }
@@ -283,8 +284,11 @@ func (r *runner) died(c *nbCell) error {
 func firstLine(src string) string {
 	for l := range strings.Lines(src) {
 		l = strings.TrimSpace(l)
-		if l == "" || l == "import (" || strings.HasPrefix(l, "//") {
+		if l == "" || strings.HasPrefix(l, "//") {
 			continue
+		}
+		if l == "import (" {
+			return "import"
 		}
 		if r := []rune(l); len(r) > 60 {
 			return string(r[:60]) + "…"
