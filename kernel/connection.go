@@ -65,8 +65,11 @@ type namedPort struct {
 
 func (c connection) ports() []namedPort {
 	return []namedPort{
-		{"shell_port", c.Shell}, {"control_port", c.Control}, {"stdin_port", c.Stdin},
-		{"iopub_port", c.IOPub}, {"hb_port", c.Heartbeat},
+		{"shell_port", c.Shell},
+		{"control_port", c.Control},
+		{"stdin_port", c.Stdin},
+		{"iopub_port", c.IOPub},
+		{"hb_port", c.Heartbeat},
 	}
 }
 
