@@ -17,7 +17,8 @@ const (
 // net is the shape of the classifier: two convolutions of c1 channels at 14×14,
 // two of c2 at 7×7, each followed by SiLU, and a linear layer of all that. The
 // features are means over the pixels of what the linear layer sees. A linear layer
-// of the means alone classified worse, 0.891 against 0.913. There is no normalisation, because a score must see what it would take
+// of the means alone classified worse, 0.891 against 0.913 (five epochs without
+// augmentation, one seed each). There is no normalisation, because a score must see what it would take
 // out: behind a group norm the features of all images at 97 % contrast were those
 // of the images themselves.
 type net struct{ c1, c2 int }
