@@ -332,6 +332,19 @@ func TestRunInterrupt(t *testing.T) {
 	}
 }
 
+// TestRunSignal interrupts the kernel by SIGINT, from one of its own cells.
+func TestRunSignal(t *testing.T) {
+	nb := notebook(t, "import (\"fmt\"; \"os\"; \"os/exec\")\nkept := 41",
+		"raises:go func() { exec.Command(\"kill\", \"-INT\", fmt.Sprint(os.Getpid())).Run() }()\nfor {}", "kept + 1")
+	if err := kernel.RunNotebook(t.Context(), nb, kernel.Options{Inplace: true}); err != nil {
+		t.Fatal(err)
+	}
+	got := read(t, nb)
+	if o := got.Cells[1].Outputs; len(o) != 1 || o[0].Value != "the cell was interrupted" || got.texts(2) != "42" {
+		t.Errorf("cells %+v", got.Cells)
+	}
+}
+
 // TestRunCancelled ends the context instead.
 func TestRunCancelled(t *testing.T) {
 	nb := notebook(t, "println(\"begun\")\nfor {}")

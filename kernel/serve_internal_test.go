@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -456,5 +459,46 @@ func TestIdleInterrupt(t *testing.T) {
 	}
 	if a := b.execute("ctx.Err() == nil"); a.text() != "true" {
 		t.Errorf("the next cell's context: %v", a.content)
+	}
+}
+
+// TestOrphan ends the process that started a kernel.
+func TestOrphan(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes over 2 s")
+	}
+	c, err := newConnection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "connection.json")
+	if err := c.write(file); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent := exec.Command("sh", "-c", `"$0" kernel serve -f "$1" 2>/dev/null & sleep 60`, self, file)
+	parent.Env = append(os.Environ(), "JPY_PARENT_PID=1")
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cl, err := connect(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.close()
+	if _, err := cl.send(cl.shell, "execute_request", map[string]any{"code": "for {}"}); err != nil {
+		t.Fatal(err)
+	}
+	parent.Process.Kill()
+	parent.Wait()
+	select {
+	case <-cl.lost:
+	case <-ctx.Done():
+		t.Error("the kernel goes on without its parent")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-zeromq/zmq4"
@@ -21,6 +22,7 @@ type socket struct {
 	typ      zmq4.SocketType
 	receive  func(p *peer, frames [][]byte) // called from each peer's own goroutine
 	log      func(format string, args ...any)
+	stuck    atomic.Int64 // shortest queue when nobody read, 0: somebody does
 
 	mu     sync.Mutex
 	peers  map[*peer]bool
@@ -142,8 +144,8 @@ func (s *socket) subscribers() []*peer {
 }
 
 // wait returns when some peer's queue is shorter than limit bytes, so that a fast writer
-// runs at the pace of the fastest reader. When no queue moves for a second it returns
-// anyway: nobody reads.
+// runs at the pace of the fastest reader. When no queue moves for a second nobody reads:
+// it returns then, and at once from there on, until one moves again.
 func (s *socket) wait(limit int) {
 	for moved, last := time.Now(), -1; ; time.Sleep(time.Millisecond) {
 		shortest := -1
@@ -153,12 +155,18 @@ func (s *socket) wait(limit int) {
 			}
 		}
 		if shortest < limit {
+			s.stuck.Store(0)
 			return
 		}
+		if at := s.stuck.Load(); at > 0 && int64(shortest) >= at {
+			return
+		}
+		s.stuck.Store(0)
 		if shortest != last {
 			last, moved = shortest, time.Now()
 		}
 		if time.Since(moved) > time.Second {
+			s.stuck.Store(int64(shortest))
 			return
 		}
 	}

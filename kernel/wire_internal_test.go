@@ -243,6 +243,40 @@ func TestStarvation(t *testing.T) {
 	}
 }
 
+// TestNobodyReads publishes to one client only, which does not read: the writer is held
+// up once, not each time.
+func TestNobodyReads(t *testing.T) {
+	c, err := newConnection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := listen(c, c.IOPub, zmq4.XPub, t.Logf, func(p *peer, frames [][]byte) { p.subscription(frames[0]) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	cl, err := dial(t.Context(), c, c.IOPub, zmq4.Sub, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	if err := cl.subscribe(); err != nil {
+		t.Fatal(err)
+	}
+	for len(s.subscribers()) == 0 || !s.subscribers()[0].subscribed("") {
+		time.Sleep(time.Millisecond)
+	}
+	begun := time.Now()
+	payload := bytes.Repeat([]byte("x"), 1<<20)
+	for range 40 {
+		s.wait(outputLimit)
+		s.publish([][]byte{{'t'}, payload})
+	}
+	if d := time.Since(begun); d > 3*time.Second {
+		t.Errorf("the writer was held up for %v", d)
+	}
+}
+
 func TestConnection(t *testing.T) {
 	good, err := newConnection()
 	if err != nil {
