@@ -110,8 +110,8 @@ func (g *gomacro) start() {
 	g.declareHooks()
 }
 
-// Eval runs the cell: parsed as a whole, so that a syntax error runs nothing, then
-// statement by statement.
+// Eval runs the cell: parsed and compiled as a whole, so that an error in it runs nothing,
+// then run statement by statement.
 func (g *gomacro) Eval(ctx context.Context, c source) ([]value, *fault) {
 	if c.Aside {
 		c.Number = 0
