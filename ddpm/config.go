@@ -59,7 +59,7 @@ var presets = []Config{
 		},
 		T: 1000, Schedule: "cosine", Loss: "simple", TimeSampler: "uniform",
 		Batch: 64, Iterations: 800, LR: 1e-3, Warmup: 50, EMA: 0.999, EMAWarmup: true,
-		EvalFirst: 10, EvalEvery: 200, EvalSamples: 300, SamplingSteps: 50, SamplingVariance: FixedSmall,
+		EvalFirst: 10, EvalEvery: 200, EvalSamples: 200, SamplingSteps: 50, SamplingVariance: FixedSmall,
 	},
 	{
 		Preset: "fashion",

@@ -60,6 +60,29 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// A finished run is in the database's file, not only in the log beside it: a copy of
+// the file alone, made while the store is open, has it.
+func TestFinishedRunIsInTheFile(t *testing.T) {
+	s := testStore(t)
+	r := testRun(t, s, testOrder(1), StatusFinished, 1, 2, 3)
+	b, err := os.ReadFile(s.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "copy.db")
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got, want := fmt.Sprint(mustPoints(t, c.read, r.ID)), "[1 2 3]"; got != want {
+		t.Errorf("got losses %s from the copy, want %s", got, want)
+	}
+}
+
 // Points beyond a group's size, and a step recorded twice.
 func TestManyPoints(t *testing.T) {
 	s := testStore(t)

@@ -173,6 +173,9 @@ func (w *writer) run(j job) (err error) {
 			if _, e := w.db.Exec("PRAGMA synchronous = NORMAL"); err == nil {
 				err = e
 			}
+			// What must last is moved from the log into the file itself, so that a copy
+			// of the file alone has it. A reader in the way leaves it for the next time.
+			_, _ = w.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
 		}()
 	}
 	return w.transact(j.fn)

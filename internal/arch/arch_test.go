@@ -44,6 +44,7 @@ var rules = []rule{
 	{"internal/display", []string{"internal/render"}},
 	{"internal/arch", nil},
 	{"internal/bench", []string{"ddpm", "ddpm/engine/cpu"}},
+	{"notebooks", []string{"ddpm", "experiments", "kernel/kerneltest"}},
 }
 
 // homes are the folders that alone may import something from outside.
