@@ -18,8 +18,10 @@ type Bias struct {
 	StdErr float64 `json:"std_err"` // standard error of L1 over the images
 
 	// OneStepL1 is the control beside it: the same distance for the x_0 that ε_θ
-	// implies at t in one step. What a chain adds to it is accumulated error; the rest
-	// is information that x_t no longer holds.
+	// implies at t in one step. It is a posterior mean, blurry at large t, and no lower
+	// bound: L1 may be below it. Where the two are nearly equal, the error is
+	// information that x_t no longer holds; only what a chain has more than this can be
+	// accumulated error.
 	OneStepL1     float64 `json:"one_step_l1"`
 	OneStepStdErr float64 `json:"one_step_std_err"`
 }

@@ -11,9 +11,10 @@ import (
 
 // BiasTable shows the exposure bias of runs by the length of the reverse chain (Alg. 3,
 // Table 1 of the paper). Below each chain stands its control, the error of predicting
-// x_0 in one step from the same x_t: what the chain adds to it is accumulated; the rest
-// is what x_t no longer holds. The paper's own row comes last, and does not compare: it
-// is of another data set and network.
+// x_0 in one step from the same x_t. That prediction is a posterior mean, blurry where
+// x_t is mostly noise, and no lower bound: a chain may end nearer to x_0. Only what a
+// chain has more than it can be accumulated error. The paper's own row comes last, and
+// does not compare: it is of another data set and network.
 func BiasTable(b *experiments.BiasResult) (*render.Table, error) {
 	if b == nil || len(b.Rows) == 0 {
 		return nil, fmt.Errorf("bias table: %w", errNoRuns)
@@ -58,11 +59,17 @@ func BiasTable(b *experiments.BiasResult) (*render.Table, error) {
 	}
 	t.AddClass(render.ClassPaper, cells...)
 	t.Notes = append(t.Notes, fmt.Sprintf("Mean over %s, ± its standard error over images.", plural(b.N, "image", "images")))
-	t.Notes = append(t.Notes, "The chain's excess over the one-step row is accumulated error; the one-step row is information that x_t no longer holds.")
+	t.Notes = append(t.Notes, oneStepNotes...)
 	if b.Protocol != "" {
 		t.Notes = append(t.Notes, b.Protocol)
 	}
 	return t, nil
+}
+
+// oneStepNotes says how to read the control.
+var oneStepNotes = []string{
+	"One step: the mean over all x_0 that x_t could come from, blurry at large t and no lower bound; a chain may end below it.",
+	"Where both rows are nearly equal, the error is information that x_t no longer holds; only what a chain has more than one step can be accumulated error.",
 }
 
 // withError is v ± its standard error, without the error where there is none.

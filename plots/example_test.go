@@ -76,7 +76,8 @@ func ExampleBiasTable() {
 	// Ning et al. 2023, Table 1 (ImageNet 32×32): another data set and network, not comparable
 	// ADM    chain              0.0539           0.1074           0.1812           0.8165
 	// Mean over 64 images, ± its standard error over images.
-	// The chain's excess over the one-step row is accumulated error; the one-step row is information that x_t no longer holds.
+	// One step: the mean over all x_0 that x_t could come from, blurry at large t and no lower bound; a chain may end below it.
+	// Where both rows are nearly equal, the error is information that x_t no longer holds; only what a chain has more than one step can be accumulated error.
 	// 64 images of fashion-mnist, EMA weights, predictions clipped to [-1, 1]. <nil>
 }
 
