@@ -36,7 +36,7 @@ const (
 // combined, all zero for ADM itself. An empty mode is the default one.
 type Variant struct {
 	Gamma           float64 `json:"gamma"`             // input perturbation, Eq. 7
-	WeightDecay     float64 `json:"weight_decay"`      // λ_WD, Eq. 10
+	WeightDecay     float64 `json:"weight_decay"`      // λ_WD; Eq. 10 when Coupled
 	WeightDecayMode string  `json:"weight_decay_mode"` // Decoupled or Coupled
 	GradPenalty     float64 `json:"grad_penalty"`      // λ_GP, Eq. 9
 	GradPenaltyMode string  `json:"grad_penalty_mode"` // Hutchinson or Ones
@@ -51,7 +51,8 @@ func InputPerturbation(gamma float64) Variant { return Variant{Gamma: gamma} }
 // GradPenalty is ADM-GP: Eq. 9, with the paper's lambda at 1e-6.
 func GradPenalty(lambda float64) Variant { return Variant{GradPenalty: lambda} }
 
-// WeightDecay is ADM-WD: Eq. 10, with the paper's lambda at 0.03.
+// WeightDecay is ADM-WD, with the paper's lambda at 0.03. In the default mode the decay is
+// AdamW's and the loss Eq. 6; Coupled puts it into the loss, as Eq. 10 does.
 func WeightDecay(lambda float64) Variant { return Variant{WeightDecay: lambda} }
 
 // ParseVariant returns the paper's variant for a short name: "adm", "wd", "gp" or

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"ddpmlab/experiments"
 	"ddpmlab/internal/render"
@@ -58,12 +59,24 @@ func BiasTable(b *experiments.BiasResult) (*render.Table, error) {
 		cells = append(cells, cell)
 	}
 	t.AddClass(render.ClassPaper, cells...)
-	t.Notes = append(t.Notes, fmt.Sprintf("Mean over %s, ± its standard error over images.", plural(b.N, "image", "images")))
+	t.Notes = append(t.Notes, biasNote(b))
 	t.Notes = append(t.Notes, oneStepNotes...)
-	if b.Protocol != "" {
-		t.Notes = append(t.Notes, b.Protocol)
-	}
 	return t, nil
+}
+
+// biasNote says what was measured. The protocol names the images and the standard error
+// too, which one image has not.
+func biasNote(b *experiments.BiasResult) string {
+	switch {
+	case b.N == 1 && b.Protocol != "":
+		note := strings.Replace(b.Protocol, "Mean over the first 1 images", "The first image", 1)
+		return strings.Replace(note, ", ± standard error", "; one image has no standard error", 1)
+	case b.N == 1:
+		return "Of one image, which has no standard error."
+	case b.Protocol != "":
+		return b.Protocol
+	}
+	return fmt.Sprintf("Mean over %s, ± its standard error over images.", plural(b.N, "image", "images"))
 }
 
 // oneStepNotes says how to read the control.

@@ -33,7 +33,7 @@ func ExampleLossCurve() {
 	// ------  ------  -----  -------  -------  ----------------------  -------
 	// ADM      1,500  1.034  0.07277  0.07347                 0.09055    1,500
 	// ADM-WD   1,500  1.245  0.07389  0.09551                 0.08921    1,500
-	// Lines: mean over 37 points; faint: every value. Each variant minimises a loss of its own (Eq. 6, 7, 9, 10): levels do not compare across variants, scores do. <nil>
+	// Lines: mean over 37 points; faint: every value. Losses: Eq. 6 (ADM, ADM-WD); AdamW's weight decay is outside the loss. <nil>
 }
 
 func ExampleCurve() {
@@ -75,10 +75,9 @@ func ExampleBiasTable() {
 	//        one step  0.0466 ± 0.0011  0.0902 ± 0.0021  0.1589 ± 0.0033  0.7749 ± 0.0098
 	// Ning et al. 2023, Table 1 (ImageNet 32×32): another data set and network, not comparable
 	// ADM    chain              0.0539           0.1074           0.1812           0.8165
-	// Mean over 64 images, ± its standard error over images.
+	// Mean over the first 64 images of fashion-mnist, ± standard error; EMA weights, predictions of x₀ clipped to [-1, 1].
 	// One step: the mean over all x_0 that x_t could come from, blurry at large t and no lower bound; a chain may end below it.
-	// Where both rows are nearly equal, the error is information that x_t no longer holds; only what a chain has more than one step can be accumulated error.
-	// 64 images of fashion-mnist, EMA weights, predictions clipped to [-1, 1]. <nil>
+	// Where both rows are nearly equal, the error is information that x_t no longer holds; only what a chain has more than one step can be accumulated error. <nil>
 }
 
 // In a notebook: plots.VariantsTable(lab.Runs(cfg))

@@ -82,7 +82,7 @@ func withScores(r *experiments.Run, p experiments.Protocol, points ...experiment
 
 // bias is what lab.Bias gives for the runs.
 func bias(runs ...*experiments.Run) *experiments.BiasResult {
-	b := &experiments.BiasResult{Steps: []int{100, 300, 600, 1000}, N: 64, Protocol: "64 images of fashion-mnist, EMA weights, predictions clipped to [-1, 1]."}
+	b := &experiments.BiasResult{Steps: []int{100, 300, 600, 1000}, N: 64, Protocol: "Mean over the first 64 images of fashion-mnist, ± standard error; EMA weights, predictions of x₀ clipped to [-1, 1]."}
 	for k, r := range runs {
 		row := experiments.BiasRow{Run: r}
 		for i, l1 := range []float64{0.0491, 0.0943, 0.1488, 0.4413} {

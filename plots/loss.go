@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"ddpmlab/ddpm"
 	"ddpmlab/experiments"
 	"ddpmlab/internal/display"
 	"ddpmlab/internal/render"
@@ -50,10 +51,54 @@ func LossCurve(runs experiments.Runs) (*Figure, error) {
 	ch.badge = seedsOf(groups)
 	caption := []string{smoothed}
 	if len(groups) > 1 {
-		caption = append(caption, "Each variant minimises a loss of its own (Eq. 6, 7, 9, 10): levels do not compare across variants, scores do.")
+		caption = append(caption, lossSentence(groups))
 	}
 	ch.caption = joinSentences(append(caption, notes...))
 	return ch.figure(lineText("step", lines)), nil
+}
+
+// lossSentence says which loss each of the groups' variants minimises. AdamW's decoupled
+// decay stands in no loss: a run with it minimises what it would minimise without.
+func lossSentence(groups []group) string {
+	names := map[string][]string{} // of the variants, by their loss
+	var losses []string
+	decoupled := false
+	for _, g := range groups {
+		v, name := g.variant, g.variant.Name()
+		var eqs []string
+		if v.Gamma != 0 {
+			eqs = append(eqs, "7")
+		}
+		if v.GradPenalty != 0 {
+			eqs = append(eqs, "9")
+		}
+		if v.WeightDecay != 0 && v.WeightDecayMode == ddpm.Coupled {
+			eqs, name = append(eqs, "10"), name+" "+ddpm.Coupled
+		}
+		if eqs == nil {
+			eqs = []string{"6"}
+		}
+		loss := "Eq. " + strings.Join(eqs, " with ")
+		if names[loss] == nil {
+			losses = append(losses, loss)
+		}
+		if !slices.Contains(names[loss], name) {
+			names[loss] = append(names[loss], name)
+		}
+		decoupled = decoupled || v.WeightDecay != 0 && v.WeightDecayMode == ddpm.Decoupled
+	}
+	parts := make([]string, len(losses))
+	for i, l := range losses {
+		parts[i] = l + " (" + strings.Join(names[l], ", ") + ")"
+	}
+	s := "Losses: " + strings.Join(parts, ", ")
+	if decoupled {
+		s += "; AdamW's weight decay is outside the loss"
+	}
+	if len(losses) == 1 && losses[0] == "Eq. 6" {
+		return s + "."
+	}
+	return s + ". Levels do not compare across variants, scores do."
 }
 
 // Curve draws the lines of a curve as a running computation reports them: smoothed, with

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"ddpmlab/ddpm"
 )
 
 func TestMeanCI(t *testing.T) {
@@ -72,5 +74,26 @@ func TestThinOut(t *testing.T) {
 	}
 	if sx, _ := thinOut(x[:400], y[:400], 200); len(sx) != 400 {
 		t.Error("a short line was thinned")
+	}
+}
+
+// A decoupled weight decay stands in no loss, a coupled one does.
+func TestLossSentence(t *testing.T) {
+	coupled := ddpm.Variant{WeightDecay: 0.03, WeightDecayMode: ddpm.Coupled}
+	for _, tt := range []struct {
+		variants []ddpm.Variant
+		want     string
+	}{
+		{[]ddpm.Variant{ddpm.ADM(), ddpm.WeightDecay(0.03)}, "Losses: Eq. 6 (ADM, ADM-WD); AdamW's weight decay is outside the loss."},
+		{[]ddpm.Variant{ddpm.ADM(), coupled}, "Losses: Eq. 6 (ADM), Eq. 10 (ADM-WD coupled). Levels do not compare across variants, scores do."},
+		{[]ddpm.Variant{{Gamma: 0.1, GradPenalty: 1e-6}}, "Losses: Eq. 7 with 9 (DDPM-IP+GP). Levels do not compare across variants, scores do."},
+	} {
+		var groups []group
+		for _, v := range tt.variants {
+			groups = append(groups, group{variant: v.Normal()})
+		}
+		if got := lossSentence(groups); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
 	}
 }
