@@ -117,8 +117,8 @@ func TestRefusals(t *testing.T) {
 		{"unknown", "mnist", 28, "", []string{`"mnist"`, "fashion-mnist, fashion-mnist-train"}},
 		{"size", "fashion-mnist", 32, "", []string{"size 32", "14, 28"}},
 		{"size zero", "fashion-mnist", 0, "", []string{"size 0", "14, 28"}},
-		{"missing", "fashion-mnist-train", 14, dir, []string{"train-images-idx3-ubyte.gz", dir, "data fetch fashion-mnist", "apt install"}},
-		{"sum", "fashion-mnist-train", 14, damaged, []string{damaged, "want c59f468a2f67", "delete it and run"}},
+		{"missing", "fashion-mnist-train", 14, dir, []string{"train-images-idx3-ubyte.gz", dir, "`ddpmlab data fetch fashion-mnist-train`", "apt install"}},
+		{"sum", "fashion-mnist-train", 14, damaged, []string{damaged, "want c59f468a2f67", "delete it and run `ddpmlab data fetch fashion-mnist-train`"}},
 		{"truncated", "fashion-mnist-train", 14, short, []string{short, "damaged", "delete it and run"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -103,7 +103,7 @@ func (f published) open(dir string) (IDX, error) {
 		return IDX{}, err
 	}
 	defer r.Close()
-	return f.read(r, path, "delete it and run `ddpmlab data fetch fashion-mnist`")
+	return f.read(r, path, "delete it and run `ddpmlab data fetch fashion-mnist-train`")
 }
 
 // read checks r against f and decodes it; where and cure go into the error.

@@ -53,7 +53,7 @@ type fetcher struct {
 
 func (f fetcher) fetch(ctx context.Context, name, dir string) ([]Fetched, error) {
 	if name != fashionTest && name != fashionTrain {
-		return nil, fmt.Errorf("fetch %s: no such data set; the one to fetch is %s", name, fashionTest)
+		return nil, fmt.Errorf("fetch %s: no such data set; the one to fetch is %s", name, fashionTrain)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("fetch %s: %w", name, err)

@@ -44,6 +44,6 @@ type NotFoundError struct {
 
 // Error is one sentence that ends with the cure.
 func (e *NotFoundError) Error() string {
-	return fmt.Sprintf("%s is not in %s; run `ddpmlab data fetch fashion-mnist` or `apt install dataset-fashion-mnist`, or set DDPMLAB_DATA to its folder",
+	return fmt.Sprintf("%s is not in %s; run `ddpmlab data fetch fashion-mnist-train` or `apt install dataset-fashion-mnist`, or set DDPMLAB_DATA to its folder",
 		e.File, strings.Join(e.Folders, ", "))
 }
