@@ -9,6 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"ddpmlab/internal/display"
+	"ddpmlab/internal/render"
 )
 
 // method is how something is measured, as the table protocol has it. Whatever was
@@ -67,7 +70,18 @@ func (s *Store) recall(ctx context.Context, subject string, m method, value any)
 
 // keep stores what was measured of the subject.
 func (s *Store) keep(ctx context.Context, subject string, m method, value any) error {
-	return s.do(false, func(tx *sql.Tx) error { return s.keepIn(ctx, tx, subject, m, value) })
+	return s.tryKeep(ctx, func(tx *sql.Tx) error { return s.keepIn(ctx, tx, subject, m, value) })
+}
+
+// tryKeep runs fn in a writing transaction. A database that cannot take the result does
+// not cost the result: the display of ctx says that it was not kept.
+func (s *Store) tryKeep(ctx context.Context, fn func(*sql.Tx) error) error {
+	err := s.do(false, fn)
+	if !errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrFull) {
+		return err
+	}
+	display.FromContext(ctx).Show("not kept", render.Text(fmt.Sprintf("the result was not kept for the next time: %v", err)))
+	return nil
 }
 
 func (s *Store) keepIn(ctx context.Context, tx *sql.Tx, subject string, m method, value any) error {

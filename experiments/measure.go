@@ -322,7 +322,7 @@ func (s *Store) keepImages(ctx context.Context, r *Run, c saved, m method, pix [
 	if err := binary.Write(&body, binary.LittleEndian, pix); err != nil {
 		return err
 	}
-	return s.do(false, func(tx *sql.Tx) error {
+	return s.tryKeep(ctx, func(tx *sql.Tx) error {
 		sum, err := s.putInside(ctx, tx, body.Bytes())
 		if err != nil {
 			return err

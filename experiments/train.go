@@ -46,6 +46,10 @@ func (s *Store) train(ctx context.Context, c ddpm.Config, v ddpm.Variant, again 
 			return r, err
 		}
 	}
+	// Before the long preparations: what cannot be kept is not begun.
+	if err := s.do(false, func(*sql.Tx) error { return nil }); err != nil {
+		return nil, err
+	}
 	end, err := s.equip(ctx, t)
 	if err != nil {
 		return nil, err

@@ -473,3 +473,40 @@ func TestFindRun(t *testing.T) {
 		t.Errorf("got %s, error %v, want NaN as null", text, err)
 	}
 }
+
+// What was measured is returned also when the database cannot keep it, with a word on
+// the display; training is refused.
+func TestMeasureUnkept(t *testing.T) {
+	s := labStore(t)
+	c := small()
+	c.EvalSamples = 0
+	r, err := s.Train(t.Context(), c, ddpm.ADM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.write.close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := connect(s.path, readParams+"&_txlock=immediate", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write = newWriter(db, s.path)
+	for name, measure := range map[string]func(context.Context) error{
+		"bias":    func(ctx context.Context) error { return second(s.Bias(ctx, Runs{r}, 2, 5)) },
+		"sweep":   func(ctx context.Context) error { return second(s.Sweep(ctx, Runs{r}, 8, 3)) },
+		"samples": func(ctx context.Context) error { return second(s.Samples(ctx, r, 2, 3)) },
+	} {
+		var seen display.Recording
+		if err := measure(display.NewContext(t.Context(), &seen)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		shown := seen.AllShown()
+		if len(shown) == 0 || !strings.Contains(shown[0].Bundle.String(), "not kept for the next time: "+s.path) {
+			t.Errorf("%s: the display has %v, want that it was not kept", name, shown)
+		}
+	}
+	if _, err := s.Rerun(t.Context(), small(), ddpm.ADM()); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("got %v, want ErrReadOnly", err)
+	}
+}
