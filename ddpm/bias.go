@@ -66,7 +66,11 @@ func ExposureBias(ctx context.Context, d Denoiser, s *Schedule, x0 Images, steps
 			part := x0.Part(from, min(from+chunk, x0.N))
 			tick := func(t int) { report(done+int64(part.N*(k-t)), display.Running) }
 			if err := biasChain(ctx, d, s, part, from, k, o, tick, &chain, &once); err != nil {
-				report(done, stateOf(err))
+				state := stateOf(err)
+				report(done, state)
+				if state == display.Interrupted {
+					return nil, fmt.Errorf("exposure bias stopped after %d of %d images over %d steps: %w", from, x0.N, k, cause(err))
+				}
 				return nil, fmt.Errorf("exposure bias over %d steps: %w", k, err)
 			}
 			done += int64(part.N) * int64(k)

@@ -78,7 +78,11 @@ func Sample(ctx context.Context, d Denoiser, s *Schedule, p Sampling, first, n, 
 	for from := 0; from < n; from += chunk {
 		part := out.Part(from, min(from+chunk, n))
 		if err := ancestral(ctx, d, short, p, first+from, part); err != nil {
-			report(int64(from), stateOf(err))
+			state := stateOf(err)
+			report(int64(from), state)
+			if state == display.Interrupted {
+				return Images{}, fmt.Errorf("sampling stopped after %d of %d images: %w", from, n, cause(err))
+			}
 			return Images{}, fmt.Errorf("sample images %d to %d of %d: %w", from, from+part.N, n, err)
 		}
 		report(int64(from+part.N), display.Running)
@@ -169,6 +173,14 @@ func newProgress(ctx context.Context, id, title string, total int64, unit string
 		}
 		sink.Progress(p)
 	}
+}
+
+// cause is which of the two interruptions err is, without where it struck.
+func cause(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return context.DeadlineExceeded
+	}
+	return context.Canceled
 }
 
 // stateOf tells an interruption from a failure.
