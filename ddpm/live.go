@@ -20,7 +20,11 @@ type live struct {
 	step   int64
 	recent float64 // running mean of the loss over about the last 50 iterations
 	n      int64
-	rate   float64 // images a second, likewise
+	rate   float64       // images a second, likewise; evaluations and saves do not count
+	batch  float64       // images an iteration
+	evals  []int         // the iterations that are evaluated, ascending; nil if none is
+	spent  time.Duration // by the evaluations so far
+	done   int           // how many
 	steps  []float64
 	losses []float64
 	bucket int64 // iterations that a point of the curve is the mean of
@@ -34,12 +38,35 @@ const (
 )
 
 func newLive(ctx context.Context, t *trainer) *live {
-	return &live{
+	l := &live{
 		sink: display.FromContext(ctx), now: t.opts.now, start: t.opts.now(),
 		id:    "train-" + Key(t.cfg, t.v, t.set.SHA256())[:16],
 		title: fmt.Sprintf("%s, seed %d", t.v, t.cfg.Seed),
-		total: int64(t.cfg.Iterations), bucket: 1,
+		total: int64(t.cfg.Iterations), bucket: 1, batch: float64(t.cfg.Batch),
 	}
+	if t.opts.eval != nil {
+		l.evals = t.cfg.EvalSteps()
+	}
+	return l
+}
+
+// evaluated takes the time that an evaluation took, so that the time left has room for
+// those to come.
+func (l *live) evaluated(d time.Duration) { l.spent, l.done = l.spent+d, l.done+1 }
+
+// evalsLeft is the time for the evaluations to come, judged by those done.
+func (l *live) evalsLeft() time.Duration {
+	if l.done == 0 {
+		return 0
+	}
+	left := 0
+	for _, at := range l.evals {
+		// That of the iteration just done is still to come: it follows the report.
+		if int64(at) >= l.step {
+			left++
+		}
+	}
+	return time.Duration(left) * (l.spent / time.Duration(l.done))
 }
 
 // update takes the loss of an iteration.
@@ -91,9 +118,9 @@ func (l *live) progress(state display.State) display.Progress {
 	}
 	if l.n > 0 {
 		p.Values = []display.Value{{Name: "loss", V: l.recent}, {Name: "images/s", V: l.rate}}
-		if s := p.Elapsed.Seconds(); s > 0 {
-			p.Rate = float64(l.n) / s // evaluations count too: it is what ETA needs
-			p.ETA = time.Duration(float64(l.total-l.step) / p.Rate * float64(time.Second))
+		if l.rate > 0 && l.batch > 0 {
+			p.Rate = l.rate / l.batch // one rate in two units
+			p.ETA = time.Duration(float64(l.total-l.step)/p.Rate*float64(time.Second)) + l.evalsLeft()
 		}
 	}
 	return p

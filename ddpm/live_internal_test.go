@@ -12,7 +12,7 @@ import (
 func TestLiveCurve(t *testing.T) {
 	rec := &display.Recording{}
 	clock := time.Time{}
-	l := &live{sink: rec, now: func() time.Time { return clock }, total: 10_000, bucket: 1}
+	l := &live{sink: rec, now: func() time.Time { return clock }, total: 10_000, bucket: 1, batch: 64}
 	for step := int64(1); step <= 10_000; step++ {
 		clock = clock.Add(time.Second / 10)
 		l.update(step, float64(step), 640)
@@ -37,6 +37,28 @@ func TestLiveCurve(t *testing.T) {
 	}
 	if p.Values[0].V < 9900 || p.Values[0].V > 9975 {
 		t.Errorf("loss shown = %v, want the mean of about the last 50, of 10000 rising by 1", p.Values[0].V)
+	}
+}
+
+// Iterations and images are one rate, and the time left has room for evaluations.
+func TestLiveRate(t *testing.T) {
+	rec := &display.Recording{}
+	clock := time.Time{}
+	l := &live{sink: rec, now: func() time.Time { return clock }, total: 100, bucket: 1, batch: 64, evals: []int{10, 50, 100}}
+	for step := int64(1); step <= 20; step++ {
+		clock = clock.Add(time.Second / 10)
+		l.update(step, 1, 640)
+		if step == 10 {
+			clock = clock.Add(30 * time.Second)
+			l.evaluated(30 * time.Second)
+		}
+	}
+	p, _ := rec.Last()
+	if p.Rate != 10 || p.Values[1].V != 640 {
+		t.Errorf("%v it/s, %v images/s; want 10 and 64 times that", p.Rate, p.Values[1].V)
+	}
+	if want := 8*time.Second + 2*30*time.Second; p.ETA != want || p.Elapsed != 32*time.Second {
+		t.Errorf("%v gone, %v left; want 32 s and %v: 80 iterations and two evaluations", p.Elapsed, p.ETA, want)
 	}
 }
 

@@ -214,7 +214,7 @@ func nodes(n ...*op.Node) []*op.Node { return n }
 // on this one; run waits for that goroutine whatever happens.
 func (t *trainer) run(ctx context.Context, live *live) error {
 	if t.step > 0 && t.opts.resume != nil {
-		if err := t.evaluate(ctx); err != nil {
+		if err := t.evaluate(ctx, live); err != nil {
 			return err
 		}
 	}
@@ -240,7 +240,7 @@ func (t *trainer) run(ctx context.Context, live *live) error {
 			seconds := t.opts.now().Sub(start).Seconds()
 			t.record(step, out, norm, float64(t.cfg.Batch)/max(seconds, 1e-9))
 			live.update(step, out[0], float64(t.cfg.Batch)/max(seconds, 1e-9))
-			err = t.afterStep(ctx)
+			err = t.afterStep(ctx, live)
 		}
 		if err != nil {
 			if step < last {
@@ -298,7 +298,7 @@ func (t *trainer) record(step int64, outputs []float64, gradNorm, rate float64) 
 }
 
 // afterStep saves and evaluates where it is time to.
-func (t *trainer) afterStep(ctx context.Context) error {
+func (t *trainer) afterStep(ctx context.Context, live *live) error {
 	o := t.opts
 	if o.save != nil && t.step < int64(t.cfg.Iterations) &&
 		(t.isEval() || o.saveEvery > 0 && t.step%int64(o.saveEvery) == 0) {
@@ -306,13 +306,13 @@ func (t *trainer) afterStep(ctx context.Context) error {
 			return fmt.Errorf("save checkpoint at iteration %d: %w", t.step, err)
 		}
 	}
-	return t.evaluate(ctx)
+	return t.evaluate(ctx, live)
 }
 
 func (t *trainer) isEval() bool { return slices.Contains(t.cfg.EvalSteps(), int(t.step)) }
 
 // evaluate calls the eval callback, if it is time to, with the EMA weights of now.
-func (t *trainer) evaluate(ctx context.Context) (err error) {
+func (t *trainer) evaluate(ctx context.Context, live *live) (err error) {
 	if t.opts.eval == nil || !t.isEval() {
 		return nil
 	}
@@ -324,9 +324,11 @@ func (t *trainer) evaluate(ctx context.Context) (err error) {
 	ema := make([]float32, t.state.Len())
 	t.state.Get(engine.EMA, ema)
 	t.net.state.Set(engine.Weights, ema)
+	start := t.opts.now()
 	if err := t.opts.eval(ctx, t.step, t.net); err != nil {
 		return fmt.Errorf("evaluate iteration %d: %w", t.step, err)
 	}
+	live.evaluated(t.opts.now().Sub(start))
 	if r := t.opts.recorder; r != nil {
 		r.Record(t.step, "ema_rate", t.cfg.emaRate(t.step))
 	}
