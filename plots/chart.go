@@ -19,6 +19,7 @@ type chart struct {
 	badge          string // at the right end of the title, as "n = 1 seed"
 	xlabel, ylabel string
 	logY           bool
+	cut            float64 // values up to this x do not widen the y axis; 0: all do
 	series         []series
 	bands          []band
 	rules          []rule
@@ -176,6 +177,9 @@ func (ch *chart) ranges() (xmin, xmax, ymin, ymax float64) {
 	see := func(x, y float64) {
 		if drawable(x, y, ch.logY) {
 			xmin, xmax = min(xmin, x), max(xmax, x)
+			if ch.cut > 0 && x <= ch.cut {
+				return
+			}
 			ymin, ymax = min(ymin, y), max(ymax, y)
 		}
 	}
@@ -186,7 +190,7 @@ func (ch *chart) ranges() (xmin, xmax, ymin, ymax float64) {
 	}
 	if xmin <= xmax {
 		for _, r := range ch.rules {
-			see(xmin, r.y)
+			see(xmax, r.y)
 		}
 	}
 	for _, b := range ch.bands { // on a logarithmic axis only the upper edge counts:

@@ -20,7 +20,7 @@ func ExampleFDCurve() {
 	//   500   1.88    1.93    1.89     1.78
 	// 1,000  0.736   0.772   0.857    0.682
 	// 1,500  0.650   0.703   0.690    0.551
-	// n = 1 seed, N = 500 samples a score. Of one seed: how much another would change is not known, differences may be luck. FD (fashion-cnn) of 500 samples against 10000 images of fashion-mnist; ancestral sampling, 50 steps, fixed-small variance, EMA 0.999 warm. Floor 0.0634: 500 real images against the other real ones. Protocol 30bc71d10574. <nil>
+	// n = 1 seed, N = 500 samples a score. Of one seed: how much another would change is not known, differences may be luck. FD (fashion-cnn) of 500 samples against 10000 images of fashion-mnist; ancestral sampling, 50 steps, fixed-small variance, EMA 0.999 with warm-up. Floor 0.0634: 500 real images against the other real ones. Protocol 30bc71d10574. Step 10: 12.96 to 13.70, above the plot. <nil>
 }
 
 // In a notebook: plots.LossCurve(lab.Runs(cfg))
@@ -100,7 +100,7 @@ func ExampleVariantsTable() {
 	// DDPM-IP                  3.25              50,000           1,000        200,000
 	// † Of one seed: how much another would change is not known, differences may be luck.
 	// Floor 0.0634: 500 real images against the other real ones.
-	// FD (fashion-cnn) of 500 samples against 10000 images of fashion-mnist; ancestral sampling, 50 steps, fixed-small variance, EMA 0.999 warm.
+	// FD (fashion-cnn) of 500 samples against 10000 images of fashion-mnist; ancestral sampling, 50 steps, fixed-small variance, EMA 0.999 with warm-up.
 	// Protocol 30bc71d10574. <nil>
 }
 
@@ -123,7 +123,7 @@ func ExampleStepsTable() {
 	// DDPM-IP, LSUN tower 64×64                       4.27   4.13  3.79   4.05
 	// N = 500 samples a score, from one training seed a row.
 	// Floor 0.0634: 500 real images against the other real ones.
-	// FD (fashion-cnn) against 10,000 images of fashion-mnist; ancestral sampling, fixed-small variance, EMA 0.999 warm. <nil>
+	// FD (fashion-cnn) against 10,000 images of fashion-mnist; ancestral sampling, fixed-small variance, EMA 0.999 with warm-up. <nil>
 }
 
 // A figure goes into a paper as SVG, and onto a slide as PNG.

@@ -14,7 +14,8 @@ import (
 
 // FDCurve draws the score by training step of each variant in runs, on a logarithmic
 // axis (Fig. 2 of the paper), with the floor as a thin dashed line: what real images
-// score against the other real ones. Over several seeds the line is their mean, with its
+// score against the other real ones. Where the first score is far above all later ones,
+// the axis shows those alone, linear, and the caption says what lies above it. Over several seeds the line is their mean, with its
 // 95% confidence interval as a band from three seeds on.
 //
 // Scores of different protocols do not compare: FDCurve refuses them and says which part
@@ -54,12 +55,59 @@ func FDCurve(runs experiments.Runs) (*Figure, error) {
 			ch.addScores(line)
 		}
 	}
-	if finite(protocol.Floor) && protocol.Floor > 0 {
+	cut, showFloor := ch.cutFirst(scores, protocol.Floor)
+	notes = append(cut, notes...)
+	if showFloor {
 		ch.rules = []rule{{"real against real: " + formatScore(protocol.Floor), protocol.Floor, style{color: grey, dashes: fine}}}
 	}
 	ch.badge = fmt.Sprintf("%s, N = %s", seedsOf(groups), formatCount(int64(protocol.N)))
 	ch.caption = scoreCaption(groups, protocol, notes)
 	return ch.figure(scoreText(scores)), nil
+}
+
+// farAbove is how many times the later scores the first ones must be to be cut off.
+const farAbove = 5
+
+// cutFirst lets the axis show the later scores alone where those of the first step are
+// far above them all, and says what that cuts off. The axis is then linear, unless the
+// later ones too span a decade. showFloor tells whether the floor has a place on it: far
+// below the scores it would take their room.
+func (ch *chart) cutFirst(lines []scoreLine, floor float64) (notes []string, showFloor bool) {
+	showFloor = finite(floor) && floor > 0
+	first := math.Inf(1)
+	for _, l := range lines {
+		for _, xs := range l.xs {
+			first = min(first, xs[0])
+		}
+	}
+	var above, later []float64
+	for _, l := range lines {
+		for i, xs := range l.xs {
+			for j, x := range xs {
+				switch y := l.ys[i][j]; {
+				case !drawable(x, y, true):
+				case x == first:
+					above = append(above, y)
+				default:
+					later = append(later, y)
+				}
+			}
+		}
+	}
+	if len(above) == 0 || len(later) == 0 || slices.Min(above) <= farAbove*slices.Max(later) {
+		return nil, showFloor
+	}
+	low, high := slices.Min(later), slices.Max(later)
+	ch.cut, ch.logY = first, high > 10*low
+	values := formatScore(slices.Min(above))
+	if most := formatScore(slices.Max(above)); most != values {
+		values += " to " + most
+	}
+	notes = append(notes, fmt.Sprintf("Step %s: %s, above the plot.", formatCount(int64(first)), values))
+	if showFloor && !ch.logY && low-floor > high-low {
+		notes, showFloor = append(notes, "The floor is below the plot."), false
+	}
+	return notes, showFloor
 }
 
 // scoreLine is a group's scores: one series a seed.
@@ -132,11 +180,25 @@ func scoreCaption(groups []group, p experiments.Protocol, notes []string) string
 	if slices.ContainsFunc(groups, func(g group) bool { return len(g.runs) > 2 }) {
 		parts = append(parts, "Bands: 95% confidence interval of the mean (Student's t).")
 	}
-	parts = append(parts, p.String()+".", floorSentence(p))
+	parts = append(parts, protocolLine(p)+".", floorSentence(p))
 	if p.ID != "" {
 		parts = append(parts, "Protocol "+short(p.ID)+".")
 	}
 	return strings.Join(append(parts, notes...), " ")
+}
+
+// protocolLine is the protocol in one line, with the weights in words.
+func protocolLine(p experiments.Protocol) string {
+	p.EMA = emaWords(p.EMA)
+	return p.String()
+}
+
+// emaWords says what "0.999 warm" means.
+func emaWords(ema string) string {
+	if rate, warm := strings.CutSuffix(ema, " warm"); warm {
+		return rate + " with warm-up"
+	}
+	return ema
 }
 
 // floorSentence explains the floor.

@@ -91,7 +91,7 @@ func (s seriesPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 		}
 		pt := vg.Point{X: tx(x), Y: ty(s.y[i])}
 		run = append(run, pt)
-		if s.markers {
+		if s.markers && pt.Y <= c.Max.Y {
 			marks = append(marks, pt)
 		}
 	}
@@ -134,7 +134,7 @@ func (b bandPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 	var upper, lower []vg.Point
 	for i, x := range b.x {
-		if drawable(x, b.high[i], b.logY) && finite(b.low[i]) {
+		if drawable(x, b.high[i], b.logY) && finite(b.low[i]) && b.low[i] <= p.Y.Max {
 			upper = append(upper, vg.Point{X: tx(x), Y: y(b.high[i])})
 			lower = append(lower, vg.Point{X: tx(x), Y: y(b.low[i])})
 		}

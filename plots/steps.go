@@ -75,13 +75,13 @@ func StepsTable(s *experiments.SweepResult) (*render.Table, error) {
 func protocolNotes(p experiments.Protocol) []string {
 	notes := []string{floorSentence(p)}
 	if p.Steps > 0 {
-		notes = append(notes, p.String()+".")
+		notes = append(notes, protocolLine(p)+".")
 	} else {
 		line := fmt.Sprintf("%s against %s images of %s; %s sampling", p.Metric, formatCount(int64(p.ReferenceN)), p.Reference, p.Sampler)
 		if p.Variance != "" {
 			line += ", " + p.Variance + " variance"
 		}
-		notes = append(notes, line+", EMA "+p.EMA+".")
+		notes = append(notes, line+", EMA "+emaWords(p.EMA)+".")
 	}
 	if p.ID != "" {
 		notes = append(notes, "Protocol "+short(p.ID)+".")
