@@ -58,6 +58,15 @@ func (p *problem) Error() string {
 
 func (p *problem) Unwrap() []error { return []error{p.kind, p.cause} }
 
+// noDatabase is the error for a path where there is no file.
+type noDatabase string
+
+func (path noDatabase) Error() string {
+	return fmt.Sprintf("no database at %s; train a run first, or name another by --db or DDPMLAB_DB", string(path))
+}
+
+func (noDatabase) Unwrap() error { return fs.ErrNotExist }
+
 // explain turns what SQLite or the operating system says about the file at path into
 // one sentence with a cure. An error it does not know comes back wrapped with the path.
 func explain(path string, err error) error {

@@ -201,9 +201,10 @@ func configText(c ddpm.Config) string {
 
 // Run returns the run whose id begins with prefix, in upper or lower case.
 func (s *Store) Run(ctx context.Context, prefix string) (*Run, error) {
-	prefix = strings.ToUpper(strings.TrimSpace(prefix))
+	given := strings.TrimSpace(prefix)
+	prefix = strings.ToUpper(given)
 	if prefix == "" || strings.ContainsAny(prefix, "%_*") {
-		return nil, s.noRun(ctx, prefix)
+		return nil, s.noRun(ctx, given)
 	}
 	// A range of the primary key: no id has a character above "~".
 	found, err := s.runs(ctx, "WHERE run.id BETWEEN ? AND ?", prefix, prefix+"~")
@@ -211,7 +212,7 @@ func (s *Store) Run(ctx context.Context, prefix string) (*Run, error) {
 	case err != nil:
 		return nil, err
 	case len(found) == 0:
-		return nil, s.noRun(ctx, prefix)
+		return nil, s.noRun(ctx, given)
 	case len(found) > 1:
 		return nil, fmt.Errorf("%w %q: %s; give more of the id", ErrAmbiguous, prefix, candidates(found))
 	}

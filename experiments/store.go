@@ -57,7 +57,13 @@ type Store struct {
 // directory. Other paths are taken as they are. Path tells which file it was.
 //
 // Runs whose process has ended without a word are marked as crashed.
-func Open(name string) (*Store, error) {
+func Open(name string) (*Store, error) { return openAs(name, true) }
+
+// OpenExisting is Open, but makes no database: where there is none, the error wraps
+// fs.ErrNotExist.
+func OpenExisting(name string) (*Store, error) { return openAs(name, false) }
+
+func openAs(name string, create bool) (*Store, error) {
 	path, err := resolve(name)
 	if err != nil {
 		return nil, err
@@ -65,6 +71,9 @@ func Open(name string) (*Store, error) {
 	there, err := checkPlace(path)
 	if err != nil {
 		return nil, err
+	}
+	if !there && !create {
+		return nil, noDatabase(path)
 	}
 	s := &Store{
 		path:  path,

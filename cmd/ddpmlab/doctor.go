@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,7 @@ import (
 var doctor = command{
 	name:     "doctor",
 	synopsis: "Check this machine: compiler, processor, data, database, Jupyter",
-	help: `Changes nothing, but makes an empty database where there is none. Exits with 1 when something that ddpmlab cannot do
+	help: `Changes nothing. Exits with 1 when something that ddpmlab cannot do
 without is missing.
 
 With --json: an array of {name, state, value, cure}, with state one of ok, optional (missing, and needed for some
@@ -149,12 +150,15 @@ func checkData(name string) check {
 // checkDatabase opens the database and tries whether it can be written to.
 func checkDatabase(ctx context.Context, db string) check {
 	c := check{Name: "database", State: stateFailed}
-	err := withStore(db, 0, func(s *experiments.Store) error {
+	err := withExisting(db, 0, func(s *experiments.Store) error {
 		runs, err := s.AllRuns(ctx)
 		if err != nil {
 			return err
 		}
 		c.Value = fmt.Sprintf("%s, %d runs", s.Path(), len(runs))
+		if len(runs) == 1 {
+			c.Value = s.Path() + ", 1 run"
+		}
 		if err := writable(s.Path()); err != nil {
 			c.Value += fmt.Sprintf("; it cannot be written to: %v", err)
 			c.Cure = "make file and folder writable, or name another file by --db or DDPMLAB_DB"
@@ -164,6 +168,9 @@ func checkDatabase(ctx context.Context, db string) check {
 		c.Value += ", writable"
 		return nil
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return check{Name: "database", State: stateOK, Value: "none yet; the first training makes it"}
+	}
 	if err != nil {
 		return check{Name: "database", State: stateFailed, Value: err.Error()}
 	}

@@ -19,7 +19,7 @@ each series and null stands for what is not a number.`,
 		db := dbFlag(f)
 		asJSON := jsonFlag(f)
 		return func(ctx context.Context, _ []string, w world) error {
-			return withStore(*db, 0, func(s *experiments.Store) error {
+			return withExisting(*db, 0, func(s *experiments.Store) error {
 				all, err := s.AllRuns(ctx)
 				switch {
 				case err != nil:
@@ -48,7 +48,7 @@ device), the notebook cells that led to the run, artifacts and the protocols of 
 		db := dbFlag(f)
 		asJSON := jsonFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
-			return withStore(*db, 0, func(s *experiments.Store) error {
+			return withExisting(*db, 0, func(s *experiments.Store) error {
 				d, err := s.Show(ctx, args[0])
 				if err != nil {
 					return err

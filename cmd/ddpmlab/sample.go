@@ -37,7 +37,7 @@ whatever N is.`,
 			if *n < 1 {
 				return usagef("-n is %d; want 1 or more images", *n)
 			}
-			return withStore(*db, *threads, func(s *experiments.Store) error {
+			return withExisting(*db, *threads, func(s *experiments.Store) error {
 				r, err := s.Run(ctx, args[0])
 				if err != nil {
 					return err

@@ -31,7 +31,7 @@ With --json: an object {run, variant, n, protocol, bias}, where bias is an array
 			if *n < 1 {
 				return usagef("-n is %d; want 1 or more images", *n)
 			}
-			return withStore(*db, *threads, func(s *experiments.Store) error {
+			return withExisting(*db, *threads, func(s *experiments.Store) error {
 				r, err := s.Run(ctx, args[0])
 				if err != nil {
 					return err
@@ -82,7 +82,7 @@ floor is the same distance of N real images.`,
 			if *n < 0 || given(f, "n") && *n == 0 {
 				return usagef("-n is %d; want 2 or more samples", *n)
 			}
-			return withStore(*db, *threads, func(s *experiments.Store) error {
+			return withExisting(*db, *threads, func(s *experiments.Store) error {
 				r, err := s.Run(ctx, args[0])
 				if err != nil {
 					return err

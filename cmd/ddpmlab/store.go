@@ -23,9 +23,20 @@ func threadsFlag(f *flag.FlagSet) *int {
 	return f.Int("threads", 0, "compute on `N` threads; 0: one a core; no result depends on it")
 }
 
-// withStore calls use with the database that --db named, and closes it.
+// withStore calls use with the database that --db named, and closes it. It makes the
+// database where there is none.
 func withStore(db string, threads int, use func(*experiments.Store) error) error {
 	s, err := experiments.Open(db)
+	return with(s, err, threads, use)
+}
+
+// withExisting is withStore for commands that read runs: it makes no database.
+func withExisting(db string, threads int, use func(*experiments.Store) error) error {
+	s, err := experiments.OpenExisting(db)
+	return with(s, err, threads, use)
+}
+
+func with(s *experiments.Store, err error, threads int, use func(*experiments.Store) error) error {
 	if err != nil {
 		return err
 	}
