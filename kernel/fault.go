@@ -131,6 +131,7 @@ func (g *gomacro) compileFault(file string, node ast.Node, e any) *fault {
 		}
 		msg = msg[len(m[0]):]
 	}
+	msg = g.explain(node, msg)
 	return &fault{Name: compileError, Message: msg, Cell: g.record(file).number, Line: p.Line}
 }
 

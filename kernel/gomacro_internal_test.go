@@ -124,6 +124,32 @@ func TestFault(t *testing.T) {
 	}
 }
 
+// TestMisspelt has cells name what is not there.
+func TestMisspelt(t *testing.T) {
+	g := newTest(t)
+	eval(t, g, 1, "import (\"ddpmlab/ddpm\"; \"ddpmlab/experiments\"; \"ddpmlab/plots\"; \"strings\")\n"+
+		"var lab *experiments.Lab\ntype P struct{ A int }\nfunc (p P) Norm() int { return 1 }\nvar p P\nfunc f(n int) {}")
+	for _, tt := range []struct{ src, want string }{
+		{"ddpm.Adm()", "package ddpm has no Adm; did you mean ADM?"},
+		{"x := ddpm.Adm", "package ddpm has no Adm; did you mean ADM?"},
+		{"var x ddpm.Adm", "package ddpm has no Adm; did you mean ADM?"},
+		{"plots.Nope()", "package plots has no Nope"},
+		{"lab.Rusn()", "lab has no method Rusn (type *experiments.Lab); did you mean Runs?"},
+		{"lab.Rusn", "lab has no method Rusn (type *experiments.Lab); did you mean Runs?"},
+		{"p.Nrom()", "p has no field or method Nrom (type P); did you mean Norm?"},
+		{"p.B", "p has no field or method B (type P)"},
+		{"strings.NewReader(\"a\").Lne()", "type *strings.Reader has no method Lne; did you mean Len?"},
+		{"func h() { v := P{}; v.Nrom() }", "v has no field or method Nrom"},
+		{"nope.X()", "undefined identifier: nope"},
+		{"f(1, 2)", "too many arguments in call to f:\n\thave (an untyped constant, an untyped constant)\n\twant (int)"},
+	} {
+		_, f := eval(t, g, 2, tt.src)
+		if f == nil || f.Name != compileError || f.Message != tt.want {
+			t.Errorf("%s: got %+v, want %q", tt.src, f, tt.want)
+		}
+	}
+}
+
 // TestFailedCell checks what a cell leaves that fails: what came before the failure.
 func TestFailedCell(t *testing.T) {
 	g := newTest(t)

@@ -37,6 +37,7 @@ func init() {
 			"MetricLoss":         reflect.ValueOf(experiments.MetricLoss),
 			"MustOpen":           reflect.ValueOf(experiments.MustOpen),
 			"Open":               reflect.ValueOf(experiments.Open),
+			"OpenExisting":       reflect.ValueOf(experiments.OpenExisting),
 			"StatusCrashed":      reflect.ValueOf(experiments.StatusCrashed),
 			"StatusDiverged":     reflect.ValueOf(experiments.StatusDiverged),
 			"StatusFailed":       reflect.ValueOf(experiments.StatusFailed),
