@@ -21,6 +21,8 @@ var (
 	noPackage = regexp.MustCompile(`^not a package: "\w+" in (\w+)\.(\w+)$`)
 	// noName is what it says of a.b() when a is nothing.
 	noName = regexp.MustCompile(`^undefined "(\w+)" in .*`)
+	// rangeInteger is how it refuses to range over one.
+	rangeInteger = regexp.MustCompile(`^cannot range over .* <u?int\d*>$`)
 	// nodeKind is the kind of a syntax node, which says nothing to the user.
 	nodeKind = regexp.MustCompile(` <\*ast\.\w+>`)
 )
@@ -33,6 +35,9 @@ func (g *gomacro) explain(node ast.Node, msg string) string {
 		if s := g.missingMember(node, msg); s != "" {
 			return s
 		}
+	}
+	if rangeInteger.MatchString(msg) {
+		return msg + " (not supported in cells: range over integers; write for i := 0; i < 3; i++)"
 	}
 	msg = noPackage.ReplaceAllString(msg, "$1 has no field or method $2")
 	return noName.ReplaceAllString(msg, "undefined identifier: $1")

@@ -115,8 +115,14 @@ func (g *gomacro) syntaxFault(file string, err error) *fault {
 		msgs = append(msgs, msg)
 	}
 	f.Message = strings.Join(msgs, "\n")
+	if generic.MatchString(g.Line(place{f.Cell, f.Line})) {
+		f.Message += " (not supported in cells: generics)"
+	}
 	return f
 }
+
+// generic is a line that begins with a declaration with type parameters.
+var generic = regexp.MustCompile(`^\s*(?:type|func)\s+\w+\[\s*\w+(?:\s*,\s*\w+)*\s+[\w~*\[]`)
 
 // compilerPosition is how gomacro begins its messages.
 var compilerPosition = regexp.MustCompile(`^(In\[\d+\]):(\d+)(?::\d+)?: `)

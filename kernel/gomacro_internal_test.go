@@ -93,6 +93,8 @@ func TestFault(t *testing.T) {
 		name, src, want string
 	}{
 		{"syntax", "x := 1\n\ny := }", "cell 1, line 3: syntax error: expected operand, found '}'\n    3 | y := }"},
+		{"generic type", "x := 1\ntype T[K any] struct{}", "cell 1, line 2: syntax error: expected ']', found 'IDENT' any (not supported in cells: generics)"},
+		{"generic function", "func f[K, V any](k K) {}", "cell 1, line 1: syntax error: expected '(', found '[' (not supported in cells: generics)"},
 		{"undefined", "x := 1\nx + nothing", "cell 1, line 2: compile error: undefined identifier: nothing\n    2 | x + nothing"},
 		{"undefined in a literal", "x := 1\nfunc() {\n\tnothing()\n}()", "cell 1, line 3: compile error: undefined identifier: nothing\n    3 | \tnothing()"},
 		{"undefined in a function", "func f() int {\n\n\treturn nothing\n}", "cell 1, line 3: compile error: undefined identifier: nothing\n    3 | \treturn nothing"},
@@ -165,7 +167,7 @@ func TestFailedCell(t *testing.T) {
 		{"z", fails + "z"},
 		{"x = 7\nx := []int{1 / (x - 7)}\nx", "integer divide by zero"},
 		{"x", "7"},
-		{"for i := range 5 { _ = i }", "cannot range over 5 <int>"},
+		{"for i := range 5 { _ = i }", "cannot range over 5 <int> (not supported in cells: range over integers; write for i := 0; i < 3; i++)"},
 		{"var after []int", ""}, // gomacro would run the loop's beginning with this
 		{"after", "[]"},
 	} {
