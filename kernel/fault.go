@@ -179,6 +179,11 @@ func errorFault(p place, err error) *fault {
 
 func panicMessage(e any) string {
 	switch e := e.(type) {
+	case *reflect.ValueError:
+		if e.Kind == reflect.Invalid { // gomacro dereferences by reflection
+			return "nil pointer dereference"
+		}
+		return e.Error()
 	case runtime.Error:
 		return strings.TrimPrefix(e.Error(), "runtime error: ")
 	case error:

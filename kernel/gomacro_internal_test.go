@@ -102,6 +102,8 @@ func TestFault(t *testing.T) {
 		{"interpreter's own packages", "import \"github.com/cosmos72/gomacro/fast\"", "cell 1, line 1: compile error: package \"github.com/cosmos72/gomacro/fast\" is not part of this kernel"},
 		{"panic", "x := 0\n\nprintln(1 / x)", "cell 1, line 3: panic: integer divide by zero\n    3 | println(1 / x)"},
 		{"panic with a value", "panic(\"why\")", "cell 1, line 1: panic: why"},
+		{"nil pointer", "var p *int\n*p", "cell 1, line 2: panic: nil pointer dereference\n"},
+		{"field of a nil pointer", "type T struct{ A int }\nvar p *T\np.A", "cell 1, line 3: panic: nil pointer dereference\n"},
 		{"panic in functions", deep + "h()", "cell 1, line 4: panic: slice index out of range\n    4 | \treturn a[i+b]\n" +
 			"called from cell 1, line 7:\n    7 | \treturn g(3)\ncalled from cell 1, line 9:\n    9 | h()"},
 		{"panic in a block", "xs := []int{1}\nif true {\n\tfor i := 0; i < 3; i++ {\n\t\t_ = xs[i]\n\t}\n}", "cell 1, line 4: panic: slice index out of range\n    4 | \t\t_ = xs[i]"},
