@@ -397,8 +397,13 @@ type tail struct {
 
 const tailSize = 4 << 10
 
-// crash is how the Go runtime begins its last words.
-var crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |SIG[A-Z]+: |unexpected fault address )`)
+var (
+	// crash is how the Go runtime begins its last words. Those of a fatal error begin with
+	// a stack: the error itself does not reach the crash output.
+	crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |SIG[A-Z]+: |unexpected fault address |runtime: goroutine stack exceeds |runtime stack:$|goroutine \d+ .*\[running)`)
+	// overflow is the report of a stack that cannot grow any more.
+	overflow = regexp.MustCompile(`(?m)^(runtime: goroutine stack exceeds |fatal error: stack overflow|runtime\.newstack\()`)
+)
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
@@ -420,10 +425,14 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String is what was kept, of a crash report its first lines.
+// String is what was kept, of a crash report its first lines, of a stack overflow only
+// that it was one.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.crashed && overflow.Match(t.b) {
+		return "stack overflow"
+	}
 	lines := strings.Split(strings.TrimSpace(string(t.b)), "\n")
 	return strings.Join(lines[:min(len(lines), 20)], "\n")
 }

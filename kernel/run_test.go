@@ -279,6 +279,7 @@ func TestRunFailure(t *testing.T) {
 func TestRunDies(t *testing.T) {
 	for src, want := range map[string]string{
 		"os.Exit(3)": "the kernel ended",
+		"func g(n int) int { return g(n+1) + 1 }\ng(0)":                                               "the kernel ended: stack overflow",
 		"go func() { exec.Command(\"kill\", \"-ABRT\", fmt.Sprint(os.Getpid())).Run() }()\nselect {}": "SIGABRT: abort",
 	} {
 		nb := notebook(t, "import (\"fmt\"; \"os\"; \"os/exec\")", "fmt.Println(\"last words\")", src, "1")
@@ -287,6 +288,9 @@ func TestRunDies(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", src, err, want)
 		}
 		got := read(t, nb)
+		if v := got.Cells[2].Outputs; len(v) != 1 || !strings.Contains(v[0].Value, want) {
+			t.Errorf("%s: outputs %+v, want %q", src, v, want)
+		}
 		if got.texts(1) != "last words\n" || len(got.Cells[2].Outputs) != 1 || got.Cells[2].Outputs[0].Type != "error" || len(got.Cells) != 4 {
 			t.Errorf("%s: cells %+v", src, got.Cells)
 		}

@@ -32,6 +32,7 @@ func Serve(ctx context.Context, connectionFile string) error {
 		return errors.Join(err, k.close())
 	}
 	k.logger = k.capture.saved
+	debug.SetMaxStack(maxStack)
 
 	sigs := make(chan os.Signal, 1)
 	signal.Notify(sigs, os.Interrupt)
@@ -46,6 +47,10 @@ func Serve(ctx context.Context, connectionFile string) error {
 	}
 	return k.run(ctx)
 }
+
+// maxStack is how much memory a cell's recursion may take: an endless one ends the kernel,
+// which cannot be prevented, before it has taken Go's usual 1 GB.
+const maxStack = 256 << 20
 
 // followParent shuts the kernel down when the process that started it is gone: nobody
 // else would, and a training would go on for ever.
