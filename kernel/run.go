@@ -50,10 +50,17 @@ type CellError struct {
 	Message  string // of several lines, with the cell's line
 }
 
-// Error names the cell, and quotes the message's first line.
+// Error names the cell, and quotes the message's first line with the indented ones that
+// continue it.
 func (e *CellError) Error() string {
-	first, _, _ := strings.Cut(e.Message, "\n")
-	return fmt.Sprintf("%s: code cell %d failed: %s", e.Notebook, e.Cell, first)
+	text, rest, _ := strings.Cut(e.Message, "\n")
+	for l := range strings.Lines(rest) {
+		if !strings.HasPrefix(l, "\t") {
+			break
+		}
+		text += " " + strings.TrimSpace(l)
+	}
+	return fmt.Sprintf("%s: code cell %d failed: %s", e.Notebook, e.Cell, text)
 }
 
 // RunNotebook executes the notebook's code cells in a kernel of its own and writes the

@@ -275,6 +275,16 @@ func TestRunFailure(t *testing.T) {
 	}
 }
 
+// TestRunFailureLines has a message of several lines: the error is one that has them all.
+func TestRunFailureLines(t *testing.T) {
+	nb := notebook(t, "func f(a int, b string) {}\nf(1)")
+	err := kernel.RunNotebook(t.Context(), nb, kernel.Options{Inplace: true})
+	want := "not enough arguments in call to f: have (an untyped constant) want (int, string)"
+	if err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
 // TestRunDies has the kernel end under a cell.
 func TestRunDies(t *testing.T) {
 	for src, want := range map[string]string{
