@@ -103,7 +103,11 @@ func RunNotebook(ctx context.Context, path string, opt Options) error {
 
 // writable says before the work whether its result can be written.
 func writable(path string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if pathErr := (*os.PathError)(nil); errors.As(err, &pathErr) {
+		return fmt.Errorf("folder %s: %w", dir, pathErr.Err) // not the temporary file's name
+	}
 	if err != nil {
 		return err
 	}

@@ -236,7 +236,7 @@ func TestRunRefuses(t *testing.T) {
 		{"odd cell", text(`{"nbformat": 4, "cells": [7]}`), kernel.Options{}, "cell 1 is not a JSON object"},
 		{"python", text(`{"nbformat": 4, "metadata": {"kernelspec": {"language": "python"}}, "cells": []}`), kernel.Options{}, "in python"},
 		{"both outputs", good, kernel.Options{Out: "x", Inplace: true}, "not both"},
-		{"no folder", good, kernel.Options{Out: filepath.Join(readOnly, "none", "x.ipynb")}, "no such file or directory"},
+		{"no folder", good, kernel.Options{Out: filepath.Join(readOnly, "none", "x.ipynb")}, "executed notebook: folder " + filepath.Join(readOnly, "none") + ": no such file or directory"},
 		{"no parameters cell", good, kernel.Options{Params: []string{"n=1"}}, "no code cell tagged parameters"},
 		{"no assignment", good, kernel.Options{Params: []string{"n"}}, `"n" is not of the form Name=value`},
 		{"no name", good, kernel.Options{Params: []string{"f()=1"}}, "not of the form"},
