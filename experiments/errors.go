@@ -89,7 +89,7 @@ const (
 	cureReadOnly = "its file or folder cannot be written; copy it to a folder of your own, or name another by --db or DDPMLAB_DB"
 	cureFull     = "what was saved before is intact; free some space, or name a database on another disk by --db or DDPMLAB_DB"
 	cureNotOurs  = "name another file by --db or DDPMLAB_DB, or move this one away and a new one is made"
-	cureDamaged  = "take it from git or a copy, or save what is readable with `sqlite3 runs.db .recover`"
+	cureDamaged  = "take a copy of it (runs.db itself: from git), or save what is readable with `sqlite3 FILE .recover`"
 	cureLocked   = "end the program that holds it, or wait until it is done, and try again"
 	cureClosed   = "open it again"
 	cureNewer    = "update ddpmlab (git pull), or name another database by --db or DDPMLAB_DB"

@@ -120,7 +120,7 @@ func attempts(ctx context.Context, tx *sql.Tx, o order) (last int, finished stri
 	case rows.Err() != nil || o.again:
 		return last, "", rows.Err()
 	case finished == "" && running != "":
-		return 0, "", fmt.Errorf("%w: %s, %s, by another cell or process; wait for it, or use Rerun", ErrAlreadyRuns, running, o.variant)
+		return 0, "", fmt.Errorf("%w: %s, %s, by another cell or process; wait for it, or use Rerun (--rerun)", ErrAlreadyRuns, running, o.variant)
 	}
 	return last, finished, nil
 }
@@ -165,7 +165,7 @@ func resumable(run, status string) error {
 	case StatusRunning:
 		return fmt.Errorf("%w: %s, by another cell or process; wait for it", ErrAlreadyRuns, run)
 	case StatusFinished:
-		return fmt.Errorf("%w: %s is finished; use Rerun to train it once more", ErrNotResumable, run)
+		return fmt.Errorf("%w: %s is finished; use Rerun (--rerun) to train it once more", ErrNotResumable, run)
 	case StatusDiverged:
 		return fmt.Errorf("%w: %s diverged and would do so again; try a smaller LR or another Seed", ErrNotResumable, run)
 	}

@@ -27,7 +27,7 @@ written also when a cell fails, after which no more are run; cells tagged raises
 Ctrl-C interrupts the running cell and keeps its runs; a second one ends the kernel at once.`,
 	examples: []string{
 		"notebook run notebooks/tour.ipynb",
-		"notebook run notebooks/tour.ipynb -p cfg.Iterations=200 --out /tmp/short.ipynb",
+		"notebook run notebooks/tour.ipynb -p cfg.Iterations=200 --out short.ipynb",
 	},
 	ownSignals: true,
 	setup: func(f *flag.FlagSet) action {
@@ -54,7 +54,7 @@ Ctrl-C interrupts the running cell and keeps its runs; a second one ends the ker
 			defer stop()
 			err := kernel.RunNotebook(ctx, args[0], o)
 			if errors.Is(err, kernel.ErrInterrupted) {
-				return fmt.Errorf("%w; what it trained is kept: `ddpmlab runs list` shows it, `ddpmlab train --resume RUN` goes on", err)
+				return fmt.Errorf("%w; a run that was training is kept: `ddpmlab runs list` shows it, `ddpmlab train --resume RUN` goes on", err)
 			}
 			return err
 		}
