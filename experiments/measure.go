@@ -45,7 +45,11 @@ func (s *Store) Bias(ctx context.Context, runs Runs, n int, steps ...int) (*Bias
 		if n < 1 || n > set.Len() {
 			return nil, fmt.Errorf("exposure bias on %d images; want 1 to %d, the images of %s", n, set.Len(), set.Name())
 		}
-		protocol := fmt.Sprintf("Mean over the first %d images of %s, ± standard error; EMA weights, predictions of x₀ clipped to [-1, 1].", n, set.Name())
+		over := fmt.Sprintf("Mean over the first %d images of %s, ± standard error", n, set.Name())
+		if n == 1 {
+			over = fmt.Sprintf("The first image of %s; one image has no standard error", set.Name())
+		}
+		protocol := over + "; EMA weights, predictions of x₀ clipped to [-1, 1]."
 		if result.Protocol != "" && protocol != result.Protocol {
 			return nil, fmt.Errorf("exposure bias of runs on different data: run %s is on %s; choose runs on the same data", r.ID, set.Name())
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"ddpmlab/experiments"
 	"ddpmlab/internal/render"
@@ -64,17 +63,13 @@ func BiasTable(b *experiments.BiasResult) (*render.Table, error) {
 	return t, nil
 }
 
-// biasNote says what was measured. The protocol names the images and the standard error
-// too, which one image has not.
+// biasNote says what was measured, in the protocol's words where there is one.
 func biasNote(b *experiments.BiasResult) string {
 	switch {
-	case b.N == 1 && b.Protocol != "":
-		note := strings.Replace(b.Protocol, "Mean over the first 1 images", "The first image", 1)
-		return strings.Replace(note, ", ± standard error", "; one image has no standard error", 1)
-	case b.N == 1:
-		return "Of one image, which has no standard error."
 	case b.Protocol != "":
 		return b.Protocol
+	case b.N == 1:
+		return "Of one image, which has no standard error."
 	}
 	return fmt.Sprintf("Mean over %s, ± its standard error over images.", plural(b.N, "image", "images"))
 }
