@@ -159,7 +159,7 @@ func (j *job) execute(ctx context.Context) error {
 }
 
 func (j *job) work(thread int) {
-	C.cpu_work(j.run, (*C.float)(j.scratch.at(thread*j.each)))
+	C.cpu_work(j.run, (*C.float)(j.scratch.at(thread*j.each)), C.int(btoi(thread == 0)))
 }
 
 func (j *job) close() {

@@ -53,9 +53,11 @@ struct cpu_run {
   struct cpu_counter *counters;  // one for each step, zero at the start
   int64_t count;
   int32_t cancel;                // set by cpu_cancel; workers then stop after their current part
+  int64_t *nanos;                // when profiling, one for each step: the time it took is added; else NULL
 };
 
-void cpu_work(struct cpu_run *r, float *scratch);
+// cpu_work is one worker's share of a run; exactly one of the workers is the first.
+void cpu_work(struct cpu_run *r, float *scratch, int first);
 void cpu_cancel(struct cpu_run *r);
 void cpu_reset(struct cpu_run *r);
 

@@ -39,8 +39,21 @@ func (r ref) plus(n int) ref { return ref{r.buf, r.off + n} }
 // planned is a call whose operands have no address yet.
 type planned struct {
 	call
-	refs []ref
-	what string // for Explain: the operation it belongs to
+	refs  []ref
+	what  string  // for Explain: the operation it belongs to
+	flops float64 // of that operation, at the step that does them
+}
+
+// bytes is the size of the buffers that the step touches.
+func (p planned) bytes() int {
+	floats, seen := 0, map[*buffer]bool{}
+	for _, r := range p.refs {
+		if r.buf != nil && !seen[r.buf] {
+			seen[r.buf] = true
+			floats += r.buf.size
+		}
+	}
+	return floats * 4
 }
 
 // lowering turns tasks into steps.
@@ -53,6 +66,7 @@ type lowering struct {
 	lastUse []int // by root: the last task that reads it; len(tasks) if it is read after the run
 	now     int   // the task being lowered
 	what    string
+	flops   float64
 
 	buffers []*buffer // in the arena
 	steps   []planned
@@ -105,7 +119,7 @@ func lower(in *isa, p *engine.Program, st *state) (*lowering, error) {
 		l.lastUse[root[v]] = len(tasks)
 	}
 	for i, t := range tasks {
-		l.now, l.what = i, t.String()
+		l.now, l.what, l.flops = i, t.String(), flopsOf(t.op)
 		if err := l.lowerTask(t); err != nil {
 			return nil, err
 		}
@@ -177,7 +191,12 @@ func (l *lowering) emit(k kernel, parts int, refs []ref, d []int, f ...float32) 
 			r.buf.last = len(l.steps)
 		}
 	}
-	l.steps = append(l.steps, planned{call{kernel: k, parts: parts, d: d, f: f}, refs, l.what})
+	var flops float64
+	switch k {
+	case kGemm, kConvCols, kConvColsDX, kConvColsDW, kWinoForward, kWinoDW:
+		flops = l.flops
+	}
+	l.steps = append(l.steps, planned{call{kernel: k, parts: parts, d: d, f: f}, refs, l.what, flops})
 }
 
 // arrange places the buffers and returns the size of the arena, in floats.
@@ -209,14 +228,7 @@ func (l *lowering) explain(name string, total int) string {
 			what = "same"
 		}
 		last = p.what
-		touched, seen := 0, map[*buffer]bool{}
-		for _, r := range p.refs {
-			if r.buf != nil && !seen[r.buf] {
-				seen[r.buf] = true
-				touched += r.buf.size
-			}
-		}
-		fmt.Fprintf(&s, "%4d  %-14s %4d parts %9.3f MB  %s\n", i, p.kernel, p.parts, mb(touched), what)
+		fmt.Fprintf(&s, "%4d  %-14s %4d parts %9.3f MB  %s\n", i, p.kernel, p.parts, float64(p.bytes())/(1<<20), what)
 	}
 	return s.String()
 }

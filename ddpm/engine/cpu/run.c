@@ -60,9 +60,17 @@ static int wait_done(struct cpu_run *r, const struct cpu_counter *c, int32_t par
   return 1;
 }
 
+static int64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
 // cpu_work is one worker's share of a run. Workers take the parts of a step from a counter, so one that the system
 // suspends between parts holds up nobody: the others finish the step without it, and it catches up later.
-void cpu_work(struct cpu_run *r, float *scratch) {
+void cpu_work(struct cpu_run *r, float *scratch, int first) {
+  int64_t *const nanos = first ? r->nanos : NULL;
+  int64_t start = nanos ? now() : 0;
   for (int64_t i = 0; i < r->count; i++) {
     const struct cpu_step *s = &r->steps[i];
     struct cpu_counter *c = &r->counters[i];
@@ -74,6 +82,11 @@ void cpu_work(struct cpu_run *r, float *scratch) {
       __atomic_fetch_add(&c->done, 1, __ATOMIC_RELEASE);
     }
     if (!wait_done(r, c, s->parts)) return;
+    if (nanos) {
+      const int64_t end = now();
+      nanos[i] += end - start;
+      start = end;
+    }
   }
 }
 

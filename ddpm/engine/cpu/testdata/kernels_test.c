@@ -191,14 +191,14 @@ static void programs(void) {
   struct cpu_step steps[3];
   for (int i = 0; i < 3; i++) steps[i] = (struct cpu_step){CPU_add_const, 10, {x, NULL, NULL, x}, {1000, 100}, {1}};
   struct cpu_counter counters[3];
-  struct cpu_run r = {isa, steps, counters, 3, 0};
+  struct cpu_run r = {isa, steps, counters, 3, 0, NULL};
   const float before = x[999];
   cpu_reset(&r);
-  cpu_work(&r, NULL);
+  cpu_work(&r, NULL, 1);
   if (x[999] != before + 3) failures++, printf("%s program: %g, want %g\n", isa->name, x[999], before + 3);
   cpu_reset(&r);
   cpu_cancel(&r);
-  cpu_work(&r, NULL);
+  cpu_work(&r, NULL, 1);
   if (x[999] != before + 3) failures++, printf("%s: a cancelled program ran\n", isa->name);
   free(x);
 }
