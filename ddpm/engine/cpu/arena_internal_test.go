@@ -53,12 +53,14 @@ func peakOf(extents []extent) int {
 	return peak
 }
 
-// TestChunksAgree: the C kernel sees the channel chunks as the planner does.
-func TestChunksAgree(t *testing.T) {
+// TestCut: chunks are whole blocks, cover all channels, and none is empty.
+func TestCut(t *testing.T) {
 	for c := 1; c < 1200; c++ {
-		got := dwChunks(c)
-		if got.size%block != 0 || got.size > 128 || got.size*got.count < c || got.size*(got.count-1) >= roundUp(c) {
-			t.Errorf("%d channels in %d chunks of %d", c, got.count, got.size)
+		for _, most := range []int{64, 128} {
+			got := cut(c, most)
+			if got.size%block != 0 || got.size > most || got.size*got.count < c || got.size*(got.count-1) >= roundUp(c) {
+				t.Errorf("%d channels in %d chunks of %d, want at most %d", c, got.count, got.size, most)
+			}
 		}
 	}
 }

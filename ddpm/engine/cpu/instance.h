@@ -20,6 +20,7 @@ static int64_t scratch_of(const struct cpu_step *s) {
   switch (s->kernel) {
     case CPU_wino_forward: return wino_forward_scratch(s);
     case CPU_wino_dw: return wino_dw_scratch(s);
+    case CPU_wino_dw_small: return wino_dw_small_scratch(s);
     case CPU_wino_dw_out: return wino_dw_out_scratch(s);
     case CPU_gemm: return gemm_scratch(s);
     case CPU_conv_cols: return conv_cols_scratch(s);

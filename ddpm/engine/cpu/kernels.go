@@ -24,6 +24,7 @@ const (
 	kWinoForward   kernel = C.CPU_wino_forward
 	kWinoDW        kernel = C.CPU_wino_dw
 	kWinoDWOut     kernel = C.CPU_wino_dw_out
+	kWinoDWSmall   kernel = C.CPU_wino_dw_small
 	kGemm          kernel = C.CPU_gemm
 	kSumSlabs      kernel = C.CPU_sum_slabs
 	kConvCols      kernel = C.CPU_conv_cols

@@ -19,7 +19,7 @@ struct cpu_step {
 
 // X(name): every kernel, in the order of its number.
 #define CPU_KERNELS(X)                                                                              \
-  X(wino_weights) X(wino_forward) X(wino_dw) X(wino_dw_out)                                         \
+  X(wino_weights) X(wino_forward) X(wino_dw) X(wino_dw_out) X(wino_dw_small)                        \
   X(gemm) X(sum_slabs) X(conv_cols) X(conv_cols_dx) X(conv_cols_dw) X(flip_weights)                 \
   X(norm_stats) X(norm) X(norm_grad) X(norm_grad2) X(norm_act) X(norm_act_grad)                     \
   X(add) X(mul) X(scale) X(add_const) X(power) X(fill)                                       \

@@ -136,6 +136,14 @@ const (
 
 func roundUp(n int) int { return ceilDiv(n, block) * block }
 
+// oddLines is odd_lines of winograd.h: the distance between two positions of n numbers.
+func oddLines(n int) int {
+	if n/cacheLine%2 == 1 {
+		return n
+	}
+	return n + cacheLine
+}
+
 // panels is how many panels of transformed tiles, of c and k channels, fit a
 // cache of so many KB.
 func (l *lowering) panels(cacheKB, c, k int) int {
@@ -150,7 +158,7 @@ func (l *lowering) totalPanels(g geometry) int {
 // convolution whose data gradient it is.
 func (l *lowering) winograd(t *task, g geometry, x, w ref, flip bool) {
 	c, k := roundUp(g.c), roundUp(g.k)
-	u := l.temp(positions * c * k)
+	u := l.temp(positions * oddLines(c*k))
 	l.emit(kWinoWeights, c/block*k/block, []ref{w, u}, []int{g.c, g.k, btoi(flip)})
 
 	total := l.totalPanels(g)
@@ -162,22 +170,27 @@ func (l *lowering) winograd(t *task, g geometry, x, w ref, flip bool) {
 }
 
 func (l *lowering) winogradDW(t *task, g geometry, x, gy ref) {
-	c, k := dwChunks(g.c), dwChunks(g.k)
-	total, pairs := l.totalPanels(g), c.count*k.count
+	total := l.totalPanels(g)
+	if c, k := cut(g.c, 64), cut(g.k, 64); total <= 32 && c.count*k.count >= 4 {
+		l.emit(kWinoDWSmall, c.count*k.count, []ref{x, gy, l.output(t.out[0])}, []int{g.n, g.h, g.w, g.c, g.k, 1, c.size, c.count, k.size, k.count})
+		return
+	}
+	c, k := cut(g.c, 128), cut(g.k, 128)
+	pairs := c.count * k.count
 	const most = 2 << 20 // floats of dU: more slabs are more to add up
-	each := pairs * positions * c.size * k.size
+	each := pairs * positions * oddLines(c.size*k.size)
 	slabs := min(total, max(2, min(8, most/each)))
 	panels := min(l.panels(1200, c.size, k.size), ceilDiv(total, slabs))
 	du := l.temp(slabs * each)
-	l.emit(kWinoDW, slabs*pairs, []ref{x, gy, du}, []int{g.n, g.h, g.w, g.c, g.k, panels, slabs})
-	l.emit(kWinoDWOut, g.c, []ref{du, l.output(t.out[0])}, []int{g.c, g.k, slabs})
+	dims := []int{g.n, g.h, g.w, g.c, g.k, panels, c.size, c.count, k.size, k.count, slabs}
+	l.emit(kWinoDW, slabs*pairs, []ref{x, gy, du}, dims)
+	l.emit(kWinoDWOut, g.c, []ref{du, l.output(t.out[0])}, dims)
 }
 
 type chunks struct{ size, count int }
 
-// dwChunks is dw_chunks of winograd.h: how a weight gradient cuts its channels.
-func dwChunks(channels int) chunks {
-	const most = 128
+// cut cuts channels into equal chunks, of whole blocks and at most most.
+func cut(channels, most int) chunks {
 	padded := roundUp(channels)
 	size := roundUp(ceilDiv(padded, ceilDiv(padded, most)))
 	return chunks{size, ceilDiv(padded, size)}

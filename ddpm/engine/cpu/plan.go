@@ -193,7 +193,7 @@ func (l *lowering) emit(k kernel, parts int, refs []ref, d []int, f ...float32) 
 	}
 	var flops float64
 	switch k {
-	case kGemm, kConvCols, kConvColsDX, kConvColsDW, kWinoForward, kWinoDW:
+	case kGemm, kConvCols, kConvColsDX, kConvColsDW, kWinoForward, kWinoDW, kWinoDWSmall:
 		flops = l.flops
 	}
 	l.steps = append(l.steps, planned{call{kernel: k, parts: parts, d: d, f: f}, refs, l.what, flops})

@@ -16,7 +16,7 @@
 #define N1 (1.f / (2 * Q1 * (Q1 - Q2)))
 #define N2 (1.f / (2 * Q2 * (Q2 - Q1)))
 
-enum { POSITIONS = 36, MAX_CHANNELS = 4096, DW_CHUNK = 128 };
+enum { POSITIONS = 36, MAX_CHANNELS = 4096 };
 
 // The one-dimensional transforms; the result goes to o[0], o[s], o[2s], ...
 INLINE void input_1d(vec d0, vec d1, vec d2, vec d3, vec d4, vec d5, vec *o, const int s) {  // Bt d
@@ -72,12 +72,12 @@ INLINE struct tile tile_at(const struct tiling *t, int64_t i) {
   return (struct tile){i / t->per_image, r / t->across * 4, r % t->across * 4};
 }
 
-// plane is the distance between two of the 36 positions of `panels` transformed panels: an odd number of cache
-// lines, or all 36 would fall into a few sets of the first-level cache.
-INLINE int64_t plane(int64_t panels, int64_t channels) {
-  int64_t size = panels * MR * channels;
-  return size / 16 % 2 ? size : size + 16;
-}
+// odd_lines is the distance between two of the 36 positions of something: size rounded up to an odd number of cache
+// lines, or all 36 would fall into a few sets of the caches.
+INLINE int64_t odd_lines(int64_t size) { return size / 16 % 2 ? size : size + 16; }
+
+// plane is that distance for `panels` transformed panels.
+INLINE int64_t plane(int64_t panels, int64_t channels) { return odd_lines(panels * MR * channels); }
 
 static const float zero_pixel[MAX_CHANNELS];
 
@@ -260,32 +260,52 @@ NOINLINE void position_outer(int64_t panels, int64_t c, int64_t k, const float *
   }
 }
 
+// load_taps reads a 16 x 16 block of channels of the nine taps, filled up with zeros, as [tap][c][k]. With flip, w is
+// [3][3][K][C], and what is read is the weights of the convolution that is w's data gradient.
+INLINE void load_taps(const float *w, int64_t c, int64_t k, int64_t c0, int64_t k0, int flip, float block[9][CB][CB]) {
+  const int64_t cs = min_i(CB, c - c0), ks = min_i(CB, k - k0);
+  if (cs < CB || ks < CB) memset(block, 0, sizeof(float) * 9 * CB * CB);
+  for (int tap = 0; tap < 9; tap++) {
+    if (flip) {
+      const float *from = w + ((8 - tap) * k + k0) * c + c0;
+      for (int64_t j = 0; j < ks; j++, from += c)
+        if (cs == CB)
+          UNROLL for (int i = 0; i < CB; i++) block[tap][i][j] = from[i];
+        else
+          for (int64_t i = 0; i < cs; i++) block[tap][i][j] = from[i];
+    } else {
+      const float *from = w + (tap * c + c0) * k + k0;
+      for (int64_t i = 0; i < cs; i++, from += k)
+        for (int64_t j = 0; j < ks; j += VL) store_n(&block[tap][i][j], load_n(from + j, ks - j), ks - j);
+    }
+  }
+}
+
+// transform_taps writes the 36 positions of VL weights that follow one another in k, `step` apart.
+INLINE void transform_taps(const float *tap, float *out, int64_t step) {
+  vec rows[18], column[6];
+  UNROLL for (int r = 0; r < 3; r++)
+    weight_1d(load(tap + r * 3 * CB * CB), load(tap + (r * 3 + 1) * CB * CB), load(tap + (r * 3 + 2) * CB * CB),
+              rows + r * 6, 1);
+  UNROLL for (int x = 0; x < 6; x++) {
+    weight_1d(rows[x], rows[6 + x], rows[12 + x], column, 1);
+    UNROLL for (int y = 0; y < 6; y++) store(out + (y * 6 + x) * step, column[y]);
+  }
+}
+
 // wino_weights: p = w, U; d = C, K, flip. U is [36][Cp*Kp] in strips. A part transforms one 16 x 16 block of
-// channels. With flip, w is [3][3][K][C], and U belongs to the convolution that is w's data gradient.
+// channels.
 static void wino_weights(const struct cpu_step *s, int64_t part, float *scratch) {
   (void)scratch;
-  const float *w = s->p[0];
-  const int64_t c = s->d[0], k = s->d[1], flip = s->d[2], cp = round_up(c, CB), kp = round_up(k, CB);
+  const int64_t c = s->d[0], k = s->d[1], cp = round_up(c, CB), kp = round_up(k, CB), step = odd_lines(cp * kp);
   const int64_t c0 = part / (kp / CB) * CB, k0 = part % (kp / CB) * CB;
   float block[9][CB][CB];
-  memset(block, 0, sizeof block);
-  for (int tap = 0; tap < 9; tap++)
-    for (int64_t i = 0; i < min_i(CB, c - c0); i++)
-      for (int64_t j = 0; j < min_i(CB, k - k0); j++)
-        block[tap][i][j] = flip ? w[((8 - tap) * k + k0 + j) * c + c0 + i] : w[(tap * c + c0 + i) * k + k0 + j];
-  for (int64_t i = 0; i < CB; i++)
-    for (int64_t j = 0; j < CB; j += VL) {
-      vec rows[18], column[6];
-      for (int r = 0; r < 3; r++)
-        weight_1d(load(&block[r * 3][i][j]), load(&block[r * 3 + 1][i][j]), load(&block[r * 3 + 2][i][j]),
-                  rows + r * 6, 1);
-      const int64_t strip = (k0 + j) / NR * NR, width = strip + NR <= kp ? NR : STRIP_MIN;
-      float *out = s->p[1] + strip * cp + (c0 + i) * width + (k0 + j - strip);
-      for (int x = 0; x < 6; x++) {
-        weight_1d(rows[x], rows[6 + x], rows[12 + x], column, 1);
-        for (int y = 0; y < 6; y++) store(out + (y * 6 + x) * cp * kp, column[y]);
-      }
-    }
+  load_taps(s->p[0], c, k, c0, k0, (int)s->d[2], block);
+  for (int64_t j = 0; j < CB; j += VL) {
+    const int64_t strip = (k0 + j) / NR * NR, width = strip + NR <= kp ? NR : STRIP_MIN;
+    float *out = s->p[1] + strip * cp + c0 * width + (k0 + j - strip);
+    for (int64_t i = 0; i < CB; i++) transform_taps(&block[0][i][j], out + i * width, step);
+  }
 }
 
 // wino_forward: p = x, U, y, bias or NULL, addend or NULL; d = N, H, W, C, K, panels of a part.
@@ -297,7 +317,7 @@ static void wino_forward(const struct cpu_step *s, int64_t part, float *scratch)
   float *v = scratch, *m = scratch + POSITIONS * v_step;
   load_input_tiles(s->p[0], c, c, cp, &t, lo, hi, panels, v);
   for (int i = 0; i < POSITIONS; i++)
-    position_product(panels, cp, kp, v + i * v_step, s->p[1] + i * cp * kp, m + i * m_step);
+    position_product(panels, cp, kp, v + i * v_step, s->p[1] + i * odd_lines(cp * kp), m + i * m_step);
   store_output_tiles(m, &t, lo, hi, panels, k, (struct epilogue){s->p[3], s->p[4]}, s->p[2]);
 }
 
@@ -305,74 +325,100 @@ static int64_t wino_forward_scratch(const struct cpu_step *s) {
   return POSITIONS * (plane(s->d[5], round_up(s->d[3], CB)) + plane(s->d[5], round_up(s->d[4], CB)));
 }
 
-// dw_chunks is how the weight gradient cuts a channel count, so that what it accumulates stays in the cache.
-struct chunks { int64_t size, count; };
-INLINE struct chunks dw_chunks(int64_t channels) {
-  int64_t padded = round_up(channels, CB), count = ceil_div(padded, DW_CHUNK);
-  int64_t size = round_up(ceil_div(padded, count), CB);
-  return (struct chunks){size, ceil_div(padded, size)};
+// What both weight gradients have in d: N, H, W, C, K, panels at a time, size and count of the chunks that C and K are
+// cut into, so that what is accumulated stays in the cache.
+struct dw { struct tiling t; int64_t c, k, panels, c_size, c_count, k_size, k_count, position; };
+INLINE struct dw dw_of(const struct cpu_step *s) {
+  const int64_t *d = s->d;
+  return (struct dw){tiling_of(d[0], d[1], d[2]), d[3], d[4], d[5], d[6], d[7], d[8], d[9], odd_lines(d[6] * d[8])};
+}
+INLINE int64_t dw_block_scratch(const struct dw *g) {
+  return POSITIONS * (plane(g->panels, g->c_size) + plane(g->panels, g->k_size));
 }
 
-// wino_dw: p = x, dy, dU; d = N, H, W, C, K, panels at a time, slabs. dU is [slab][C chunk][K chunk][36][c][k]; a
-// part sums one slab of the panels for one pair of chunks.
-static void wino_dw(const struct cpu_step *s, int64_t part, float *scratch) {
-  const struct tiling t = tiling_of(s->d[0], s->d[1], s->d[2]);
-  const int64_t c = s->d[3], k = s->d[4], most = s->d[5];
-  const struct chunks cc = dw_chunks(c), kc = dw_chunks(k);
-  const int64_t pair = part % (cc.count * kc.count), slab = part / (cc.count * kc.count);
-  const int64_t c0 = pair / kc.count * cc.size, k0 = pair % kc.count * kc.size, position = cc.size * kc.size;
-  float *du = s->p[2] + part * POSITIONS * position;
-  memset(du, 0, sizeof(float) * POSITIONS * position);
-  const struct span all = span_of(ceil_div(t.total, MR), slab, s->d[6]);
-  for (int64_t p = all.lo; p < all.hi; p += most) {
-    const int64_t panels = min_i(most, all.hi - p), lo = p * MR, hi = min_i(t.total, lo + panels * MR);
-    const int64_t v_step = plane(panels, cc.size), m_step = plane(panels, kc.size);
+// dw_accumulate makes dU[36][c_size][k_size] of one pair of chunks the sum over the given panels of tiles.
+INLINE void dw_accumulate(const struct dw *g, const float *x, const float *dy, int64_t c0, int64_t k0,
+                          struct span all, float *du, float *scratch) {
+  memset(du, 0, sizeof(float) * POSITIONS * g->position);
+  for (int64_t p = all.lo; p < all.hi; p += g->panels) {
+    const int64_t panels = min_i(g->panels, all.hi - p), lo = p * MR, hi = min_i(g->t.total, lo + panels * MR);
+    const int64_t v_step = plane(panels, g->c_size), m_step = plane(panels, g->k_size);
     float *v = scratch, *m = scratch + POSITIONS * v_step;
-    load_input_tiles(s->p[0] + c0, c, min_i(cc.size, c - c0), cc.size, &t, lo, hi, panels, v);
-    load_output_grad_tiles(s->p[1] + k0, k, min_i(kc.size, k - k0), kc.size, &t, lo, hi, panels, m);
+    load_input_tiles(x + c0, g->c, min_i(g->c_size, g->c - c0), g->c_size, &g->t, lo, hi, panels, v);
+    load_output_grad_tiles(dy + k0, g->k, min_i(g->k_size, g->k - k0), g->k_size, &g->t, lo, hi, panels, m);
     for (int i = 0; i < POSITIONS; i++)
-      position_outer(panels, cc.size, kc.size, v + i * v_step, m + i * m_step, du + i * position);
+      position_outer(panels, g->c_size, g->k_size, v + i * v_step, m + i * m_step, du + i * g->position);
   }
 }
 
-static int64_t wino_dw_scratch(const struct cpu_step *s) {
-  return POSITIONS * (plane(s->d[5], dw_chunks(s->d[3]).size) + plane(s->d[5], dw_chunks(s->d[4]).size));
-}
-
-// wino_dw_out: p = dU, dw; d = C, K, slabs. Sums the slabs in order and transforms back; a part is one input channel.
-static void wino_dw_out(const struct cpu_step *s, int64_t part, float *scratch) {
-  const int64_t c = s->d[0], k = s->d[1], slabs = s->d[2];
-  const struct chunks cc = dw_chunks(c), kc = dw_chunks(k);
-  const int64_t position = cc.size * kc.size, pair = POSITIONS * position, slab = cc.count * kc.count * pair;
-  for (int64_t chunk = 0; chunk < kc.count; chunk++) {
-    const float *du = s->p[0] + (part / cc.size * kc.count + chunk) * pair + part % cc.size * kc.size;
-    for (int i = 0; i < POSITIONS; i++)
-      for (int64_t b = 0; b < slabs; b++)
-        for (int64_t j = 0; j < kc.size; j += VL) {
-          float *total = scratch + i * kc.size + j;
-          vec v = load(du + b * slab + i * position + j);
-          store(total, b ? load(total) + v : v);
-        }
-    const int64_t k0 = chunk * kc.size;
-    for (int64_t j = 0; j < kc.size && k0 + j < k; j += VL) {
-      vec half[18], w[3];
-      UNROLL for (int x = 0; x < 6; x++) {
-        const float *u = scratch + x * kc.size + j;
-        const int64_t row = 6 * kc.size;
-        weight_grad_1d(load(u), load(u + row), load(u + 2 * row), load(u + 3 * row), load(u + 4 * row),
-                       load(u + 5 * row), half + x, 6);
-      }
-      UNROLL for (int y = 0; y < 3; y++) {
-        vec *z = half + y * 6;
-        weight_grad_1d(z[0], z[1], z[2], z[3], z[4], z[5], w, 1);
-        UNROLL for (int x = 0; x < 3; x++)
-          store_n(s->p[1] + ((y * 3 + x) * c + part) * k + k0 + j, w[x], k - k0 - j);
-      }
+// store_weight_grads transforms k numbers at each of the 36 positions, `step` apart, back to the nine taps, `tap` apart.
+INLINE void store_weight_grads(const float *du, int64_t step, int64_t k, float *dw, int64_t tap) {
+  for (int64_t j = 0; j < k; j += VL) {
+    vec half[18], w[3];
+    UNROLL for (int x = 0; x < 6; x++) {
+      const float *u = du + x * step + j;
+      weight_grad_1d(load(u), load(u + 6 * step), load(u + 12 * step), load(u + 18 * step), load(u + 24 * step),
+                     load(u + 30 * step), half + x, 6);
+    }
+    UNROLL for (int y = 0; y < 3; y++) {
+      vec *z = half + y * 6;
+      weight_grad_1d(z[0], z[1], z[2], z[3], z[4], z[5], w, 1);
+      UNROLL for (int x = 0; x < 3; x++) store_n(dw + (y * 3 + x) * tap + j, w[x], k - j);
     }
   }
 }
 
-static int64_t wino_dw_out_scratch(const struct cpu_step *s) { return POSITIONS * dw_chunks(s->d[1]).size; }
+// wino_dw: p = x, dy, dU; d = see dw, slabs. dU is [slab][C chunk][K chunk][36][c][k]; a part sums one slab of the
+// panels for one pair of chunks.
+static void wino_dw(const struct cpu_step *s, int64_t part, float *scratch) {
+  const struct dw g = dw_of(s);
+  const int64_t pair = part % (g.c_count * g.k_count), slab = part / (g.c_count * g.k_count);
+  const struct span all = span_of(ceil_div(g.t.total, MR), slab, s->d[10]);
+  dw_accumulate(&g, s->p[0], s->p[1], pair / g.k_count * g.c_size, pair % g.k_count * g.k_size, all,
+                s->p[2] + part * POSITIONS * g.position, scratch);
+}
+
+static int64_t wino_dw_scratch(const struct cpu_step *s) {
+  const struct dw g = dw_of(s);
+  return dw_block_scratch(&g);
+}
+
+// wino_dw_out: p = dU, dw; d = as of the wino_dw before. Sums the slabs in order and transforms back; a part is one
+// input channel.
+static void wino_dw_out(const struct cpu_step *s, int64_t part, float *scratch) {
+  const struct dw g = dw_of(s);
+  const int64_t pair = POSITIONS * g.position, slab = g.c_count * g.k_count * pair;
+  for (int64_t chunk = 0; chunk < g.k_count; chunk++) {
+    const float *du = s->p[0] + (part / g.c_size * g.k_count + chunk) * pair + part % g.c_size * g.k_size;
+    for (int i = 0; i < POSITIONS; i++)
+      for (int64_t j = 0; j < g.k_size; j += VL) {
+        vec v = load(du + i * g.position + j);
+        for (int64_t b = 1; b < s->d[10]; b++) v += load(du + b * slab + i * g.position + j);
+        store(scratch + i * g.k_size + j, v);
+      }
+    const int64_t k0 = chunk * g.k_size;
+    store_weight_grads(scratch, g.k_size, min_i(g.k_size, g.k - k0), s->p[1] + part * g.k + k0, g.c * g.k);
+  }
+}
+
+static int64_t wino_dw_out_scratch(const struct cpu_step *s) { return POSITIONS * dw_of(s).k_size; }
+
+// wino_dw_small: p = x, dy, dw; d = see dw. For few tiles and many channels: a part sums all tiles for one pair of
+// chunks in scratch, and dU never reaches the memory, where it would be larger than all else.
+static void wino_dw_small(const struct cpu_step *s, int64_t part, float *scratch) {
+  const struct dw g = dw_of(s);
+  const int64_t c0 = part / g.k_count * g.c_size, k0 = part % g.k_count * g.k_size;
+  float *du = scratch + dw_block_scratch(&g);
+  dw_accumulate(&g, s->p[0], s->p[1], c0, k0, (struct span){0, ceil_div(g.t.total, MR)}, du, scratch);
+  for (int64_t i = 0; i < g.c_size && c0 + i < g.c; i++)
+    store_weight_grads(du + i * g.k_size, g.position, min_i(g.k_size, g.k - k0), s->p[2] + (c0 + i) * g.k + k0,
+                       g.c * g.k);
+}
+
+static int64_t wino_dw_small_scratch(const struct cpu_step *s) {
+  const struct dw g = dw_of(s);
+  return dw_block_scratch(&g) + POSITIONS * g.position;
+}
 
 #undef P1
 #undef P2

@@ -62,11 +62,8 @@ static void naive(const struct conv *g, const float *x, const float *w, const fl
 
 static int64_t round16(int64_t n) { return (n + 15) / 16 * 16; }
 
-// chunks is how many chunks the weight gradient cuts channels into, wide how many channels they have together.
-static int64_t chunks(int64_t channels) { return (round16(channels) + 127) / 128; }
-static int64_t wide(int64_t channels) {
-  return chunks(channels) * round16((round16(channels) + chunks(channels) - 1) / chunks(channels));
-}
+// odd is the size of one of the 36 positions, padded against conflicts in the cache.
+static int64_t odd(int64_t n) { return n / 16 % 2 ? n : n + 16; }
 
 static void winograd(const struct conv *g, const float *x, float *w, float *u, float *y, int flip, int64_t c, int64_t k,
                      float *bias, float *add) {
@@ -100,16 +97,23 @@ static void convolution(struct conv g) {
 
   if (g.kh == 3 && g.kw == 3 && g.stride == 1 && g.pad == 1) {
     const int64_t cp = round16(g.c), kp = round16(g.k);
-    float *u = numbers(36 * cp * kp, 10), *du = numbers(3 * 36 * wide(g.c) * wide(g.k), 11);
+    float *u = numbers(36 * odd(cp * kp), 10);
     winograd(&g, x, w, u, y, 0, g.c, g.k, bias, add);
     compare("winograd", y, with, ny);
     winograd(&g, dy, w, u, dx, 1, g.k, g.c, NULL, NULL);
     compare("winograd dx", dx, wx, nx);
     const int64_t tiles = g.n * ((g.h + 3) / 4) * ((g.w + 3) / 4), total = (tiles + isa->rows - 1) / isa->rows;
     const int64_t count = total < 3 ? total : 3;
-    run((struct cpu_step){CPU_wino_dw, (int)(count * chunks(g.c) * chunks(g.k)), {x, dy, du}, {g.n, g.h, g.w, g.c, g.k, 2, count}, {0}});
-    run((struct cpu_step){CPU_wino_dw_out, (int)g.c, {du, dw}, {g.c, g.k, count}, {0}});
+    // The weight gradient in chunks of 16 to 32 channels, of which the last may be narrower.
+    const int64_t cs = cp > 32 ? 32 : cp, ks = kp > 16 ? 16 : kp, cn = (cp + cs - 1) / cs, kn = (kp + ks - 1) / ks;
+    float *du = numbers(count * cn * kn * 36 * odd(cs * ks), 11);
+#define DW_DIMS g.n, g.h, g.w, g.c, g.k, 2, cs, cn, ks, kn, count
+    run((struct cpu_step){CPU_wino_dw, (int)(count * cn * kn), {x, dy, du}, {DW_DIMS}, {0}});
+    run((struct cpu_step){CPU_wino_dw_out, (int)g.c, {du, dw}, {DW_DIMS}, {0}});
     compare("winograd dw", dw, ww, nw);
+    memset(dw, 0, nw * sizeof *dw);
+    run((struct cpu_step){CPU_wino_dw_small, (int)(cn * kn), {x, dy, dw}, {DW_DIMS}, {0}});
+    compare("winograd dw, few tiles", dw, ww, nw);
     free(u);
     free(du);
   }
