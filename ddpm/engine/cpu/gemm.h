@@ -11,12 +11,14 @@ struct product {
 
 enum { GEMM_N = 128, GEMM_K = 384, OUTER_K = 128 };  // block sizes; multiples of NR and CB
 
-// pack_a copies rows r0.. (at most MR; the rest is zero) and columns k0..k0+k of A into a panel.
+// pack_a copies rows r0.. (at most MR; the rest is zero) and columns k0..k0+k of A into a panel, and calls for the rows
+// of the next.
 INLINE void pack_a(const struct product *g, int64_t r0, int64_t k0, int64_t k, float *panel) {
   const int64_t rows = min_i(MR, g->m - r0), s = g->a.stride;
   const float *from = g->a.at + r0 * s + k0;
   for (int64_t b = 0; b < k; b += CB, panel += MR * CB) {
     const int64_t width = min_i(CB, k - b);
+    UNROLL for (int i = 0; i < MR; i++) __builtin_prefetch(from + (MR + i) * s + b, 0, 2);
     for (int64_t i = 0; i < rows; i++)
       if (width == CB)
         memcpy(panel + i * CB, from + i * s + b, CB * sizeof(float));
@@ -26,20 +28,39 @@ INLINE void pack_a(const struct product *g, int64_t r0, int64_t k0, int64_t k, f
   }
 }
 
+// pack_b_transposed is pack_b for a B stored by columns: CB of its rows at a time, so that lines are used whole.
+INLINE void pack_b_transposed(const struct product *g, int64_t k0, int64_t k, int64_t n0, int64_t n, float *strips) {
+  for (int64_t j = 0; j < n;) {
+    const int64_t width = strip_width(n - j), real = min_i(width, n - j);
+    for (int64_t i = 0; i < k; i += CB) {
+      const int64_t rows = min_i(CB, k - i);
+      for (int64_t q = 0; q < width; q++) {
+        const float *from = g->b.at + (n0 + j + q) * g->b.stride + k0 + i;
+        float *to = strips + i * width + q;
+        if (q < real && rows == CB)
+          UNROLL for (int r = 0; r < CB; r++) to[r * width] = from[r];
+        else
+          for (int64_t r = 0; r < rows; r++) to[r * width] = q < real ? from[r] : 0;
+      }
+    }
+    strips += k * width;
+    j += width;
+  }
+}
+
 // pack_b copies rows k0..k0+k and columns n0..n0+n of B into strips, the last filled up with zeros.
 INLINE void pack_b(const struct product *g, int64_t k0, int64_t k, int64_t n0, int64_t n, float *strips) {
   const int64_t s = g->b.stride;
+  if (g->b.transposed) {
+    pack_b_transposed(g, k0, k, n0, n, strips);
+    return;
+  }
   for (int64_t j = 0; j < n;) {
     const int64_t width = strip_width(n - j), real = min_i(width, n - j);
     for (int64_t i = 0; i < k; i++, strips += width) {
-      if (g->b.transposed) {
-        const float *from = g->b.at + (n0 + j) * s + k0 + i;
-        for (int64_t q = 0; q < real; q++) strips[q] = from[q * s];
-      } else {
-        const float *from = g->b.at + (k0 + i) * s + n0 + j;
-        for (int64_t q = 0; q < real; q += VL) store(strips + q, load_n(from + q, real - q));
-      }
-      for (int64_t q = g->b.transposed ? real : round_up(real, VL); q < width; q++) strips[q] = 0;
+      const float *from = g->b.at + (k0 + i) * s + n0 + j;
+      for (int64_t q = 0; q < real; q += VL) store(strips + q, load_n(from + q, real - q));
+      for (int64_t q = round_up(real, VL); q < width; q++) strips[q] = 0;
     }
     j += width;
   }
@@ -61,10 +82,13 @@ INLINE void add_edge(const float *tile, float *c, int64_t c_stride, int64_t rows
     for (int64_t j = 0; j < n; j++) c[i * c_stride + j] = tile[i * NR + j] + (add ? c[i * c_stride + j] : 0);
 }
 
-// panel_tile: one tile of C, of which `rows` rows and `n` columns exist.
+// panel_tile: one tile of C, of which `rows` rows and `n` columns exist. Its lines are called for before it is computed:
+// with few columns of A the product would wait for the memory it is written to.
 INLINE void panel_tile(const int nv, int64_t k, const float *panel, const float *strip, float *c, int64_t c_stride,
                        int64_t rows, int64_t n, const int add) {
   if (rows == MR && n >= nv * VL) {
+    UNROLL for (int i = 0; i < MR; i++)
+      for (int j = 0; j < nv * VL; j += 16) __builtin_prefetch(c + i * c_stride + j, 1, 2);
     tile_dot(nv, k, panel, strip, c, c_stride, CB, add);
   } else {
     float tile[MR * NR];
@@ -152,9 +176,19 @@ NOINLINE void multiply_columns(const struct product *g, float *scratch) {
         const struct matrix a = padded_rows(all_rows, k0, k, m0, m, OUTER_ROWS, scratch);
         const struct matrix b = padded_rows(g->b, k0, k, n0, n, STRIP_MIN, scratch + OUTER_K * GEMM_N);
         float *c = g->c + m0 * g->c_stride + n0;
+        // While these rows are multiplied, the next are fetched, a few for each tile.
+        const int64_t next = k0 + k, left = min_i(OUTER_K, g->k - next);
+        const int64_t each = ceil_div(left, ceil_div(m, OUTER_ROWS) * ceil_div(n, NR));
+        int64_t fetched = 0;
         for (int64_t j = 0; j < n;) {
           const int64_t width = round_up(n, STRIP_MIN) - j >= NR ? NR : STRIP_MIN;
           for (int64_t i = 0; i < m; i += OUTER_ROWS) {
+            for (const int64_t hi = min_i(left, fetched + each); fetched < hi; fetched++) {
+              const float *ar = g->a.at + (next + fetched) * g->a.stride + m0;
+              const float *br = g->b.at + (next + fetched) * g->b.stride + n0;
+              for (int64_t q = 0; q < m; q += 16) __builtin_prefetch(ar + q, 0, 2);
+              for (int64_t q = 0; q < n; q += 16) __builtin_prefetch(br + q, 0, 2);
+            }
             float *at = c + i * g->c_stride + j;
             if (width == NR)
               outer_tile(NV, k, a.at + i, a.stride, b.at + j, b.stride, at, g->c_stride, m - i, n - j);
