@@ -17,6 +17,9 @@ type exec struct {
 	total int // floats of arena
 	job   *job
 	name  string
+
+	once    *job  // what depends on the weights alone; nil for nothing
+	version int64 // of the weights that once has run for
 }
 
 func load(d *device, p *engine.Program, st *state) (*exec, error) {
@@ -31,18 +34,27 @@ func load(d *device, p *engine.Program, st *state) (*exec, error) {
 	for _, b := range plan.buffers {
 		b.mem = e.arena
 	}
-	calls := make([]call, len(plan.steps))
-	for i, s := range plan.steps {
-		calls[i] = s.call
-		for _, r := range s.refs {
-			calls[i].p = append(calls[i].p, r.at())
-		}
+	e.job, err = newJob(d.isa, d.threads, calls(plan.steps))
+	if err == nil && len(plan.once) > 0 {
+		e.once, err = newJob(d.isa, d.threads, calls(plan.once))
 	}
-	if e.job, err = newJob(d.isa, d.threads, calls); err != nil {
-		_ = e.arena.close()
+	if err != nil {
+		_ = e.Close()
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	return e, nil
+}
+
+// calls are steps with the addresses of their operands, which are placed.
+func calls(steps []planned) []call {
+	c := make([]call, len(steps))
+	for i, s := range steps {
+		c[i] = s.call
+		for _, r := range s.refs {
+			c[i].p = append(c[i].p, r.at())
+		}
+	}
+	return c
 }
 
 // floats is the memory of value v.
@@ -61,12 +73,22 @@ func (e *exec) Run(ctx context.Context) error {
 	if e.arena.bytes == nil || e.state.mem.bytes == nil {
 		return errClosed
 	}
+	if e.once != nil && e.version != e.state.version {
+		if err := e.once.execute(ctx); err != nil {
+			return err
+		}
+		e.version = e.state.version
+	}
 	return e.job.execute(ctx)
 }
 
 func (e *exec) Explain() string { return e.plan.explain(e.name, e.total) }
 
 func (e *exec) Close() error {
-	e.job.close()
+	for _, j := range []*job{e.job, e.once} {
+		if j != nil {
+			j.close()
+		}
+	}
 	return e.arena.close()
 }

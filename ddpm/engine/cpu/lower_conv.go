@@ -96,8 +96,12 @@ func (l *lowering) epilogue(t *task) (bias, add ref) { return l.value(t.bias), l
 
 // flipped is the weights [taps][c][k] of g as [taps][k][c], turned around.
 func (l *lowering) flipped(g geometry, w ref) ref {
-	to := l.temp(g.patch() * g.k)
-	l.emit(kFlipWeights, g.kh*g.kw, []ref{w, to}, []int{g.kh * g.kw, g.c, g.k})
+	var to ref
+	n := g.patch() * g.k
+	l.hoist(n, []ref{w}, func() {
+		to = l.temp(n)
+		l.emit(kFlipWeights, g.kh*g.kw, []ref{w, to}, []int{g.kh * g.kw, g.c, g.k})
+	})
 	return to
 }
 
@@ -158,8 +162,12 @@ func (l *lowering) totalPanels(g geometry) int {
 // convolution whose data gradient it is.
 func (l *lowering) winograd(t *task, g geometry, x, w ref, flip bool) {
 	c, k := roundUp(g.c), roundUp(g.k)
-	u := l.temp(positions * oddLines(c*k))
-	l.emit(kWinoWeights, c/block*k/block, []ref{w, u}, []int{g.c, g.k, btoi(flip)})
+	var u ref
+	n := positions * oddLines(c*k)
+	l.hoist(n, []ref{w}, func() {
+		u = l.temp(n)
+		l.emit(kWinoWeights, c/block*k/block, []ref{w, u}, []int{g.c, g.k, btoi(flip)})
+	})
 
 	total := l.totalPanels(g)
 	parts := ceilDiv(total, l.panels(600, c, k))

@@ -21,13 +21,19 @@ type memory struct {
 
 func newMemory(floats int) (*memory, error) {
 	size := max(1, floats) * 4
+	// The system would hand out more than there is, and end the process when it is used.
+	if free, ok := availableMemory(); ok && size > free {
+		return nil, fmt.Errorf("%.1f GB of memory are needed and %.1f GB are free; lower batch, model.channels or model.size", gb(size), gb(free))
+	}
 	b, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
-		return nil, fmt.Errorf("allocate %d MB: %w; use a smaller batch or model", size>>20, err)
+		return nil, fmt.Errorf("allocate %.1f GB: %w; lower batch, model.channels or model.size", gb(size), err)
 	}
 	adviseHugePages(b)
 	return &memory{b, unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), max(1, floats))}, nil
 }
+
+func gb(bytes int) float64 { return float64(bytes) / 1e9 }
 
 func (m *memory) at(i int) *float32 { return &m.floats[i] }
 

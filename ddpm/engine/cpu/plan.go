@@ -15,6 +15,7 @@ import (
 type buffer struct {
 	size        int     // floats
 	first, last int     // the steps of its life, both included
+	constant    bool    // the same in every run with the same weights
 	mem         *memory // what it is a piece of: the arena, once that exists, or the state
 	offset      int     // in mem
 }
@@ -70,7 +71,14 @@ type lowering struct {
 
 	buffers []*buffer // in the arena
 	steps   []planned
-	stats   map[statsKey]ref // normalisation statistics that a step has left
+
+	// What depends on the weights alone is computed once for new weights, in a program
+	// that does not train them.
+	once     []planned
+	hoisting bool // steps being emitted go to once
+	room     int  // floats that hoisted values may still take
+
+	stats map[statsKey]ref // normalisation statistics that a step has left
 }
 
 type statsKey struct {
@@ -86,14 +94,14 @@ func lower(in *isa, p *engine.Program, st *state) (*lowering, error) {
 	tasks, root := fuse(p)
 	l := &lowering{
 		isa: in, prog: p, root: root, stats: map[statsKey]ref{},
-		place: make([]ref, len(p.Values)), lastUse: make([]int, len(p.Values)),
+		place: make([]ref, len(p.Values)), lastUse: make([]int, len(p.Values)), room: hoistMost,
 	}
 	for i, t := range tasks {
 		for _, v := range t.reads() {
 			l.lastUse[v] = i
 		}
 	}
-	weights := &buffer{mem: st.mem, offset: st.start(engine.Weights)}
+	weights := &buffer{mem: st.mem, offset: st.start(engine.Weights), constant: p.Grads == nil}
 	grads := &buffer{mem: st.mem, offset: st.start(engine.Grads)}
 	for i, v := range p.Params {
 		l.place[v] = ref{weights, p.ParamOffset[i]}
@@ -120,9 +128,15 @@ func lower(in *isa, p *engine.Program, st *state) (*lowering, error) {
 	}
 	for i, t := range tasks {
 		l.now, l.what, l.flops = i, t.String(), flopsOf(t.op)
-		if err := l.lowerTask(t); err != nil {
-			return nil, err
+		f := lowerings[t.op.Kind]
+		if f == nil {
+			return nil, fmt.Errorf("the cpu device has no kernel for %v", t.op)
 		}
+		var in []ref
+		for _, v := range t.reads() {
+			in = append(in, l.value(v))
+		}
+		l.hoist(size(t.op.Out), in, func() { f(l, t) })
 	}
 	for _, i := range copies {
 		v := p.Grads[i]
@@ -135,18 +149,35 @@ func lower(in *isa, p *engine.Program, st *state) (*lowering, error) {
 	return l, nil
 }
 
-func (l *lowering) lowerTask(t *task) error {
-	f := lowerings[t.op.Kind]
-	if f == nil {
-		return fmt.Errorf("the cpu device has no kernel for %v", t.op)
+// hoistMost is how many floats hoisted values may take together: what stays in the last
+// cache. Beyond, weights are transformed faster than their transforms, four times as
+// large, are read from memory.
+const hoistMost = 8 << 20
+
+// hoist calls f, which computes n floats from the values in. If those are constant and
+// there is room, so are the buffers that f makes, and the steps that it emits run only
+// for new weights.
+func (l *lowering) hoist(n int, in []ref, f func()) {
+	constant := l.prog.Grads == nil && l.room >= n
+	for _, r := range in {
+		constant = constant && r.buf != nil && r.buf.constant
 	}
-	f(l, t)
-	return nil
+	if !constant || l.hoisting {
+		f()
+		return
+	}
+	l.hoisting = true
+	f()
+	l.hoisting = false
+	l.room -= n
 }
 
 // temp is a new buffer in the arena.
 func (l *lowering) temp(size int) ref {
 	b := &buffer{size: size, first: len(l.steps)}
+	if l.hoisting {
+		b.first, b.last, b.constant = 0, forever, true
+	}
 	l.buffers = append(l.buffers, b)
 	return ref{buf: b}
 }
@@ -196,7 +227,12 @@ func (l *lowering) emit(k kernel, parts int, refs []ref, d []int, f ...float32) 
 	case kGemm, kConvCols, kConvColsDX, kConvColsDW, kWinoForward, kWinoDW, kWinoDWSmall:
 		flops = l.flops
 	}
-	l.steps = append(l.steps, planned{call{kernel: k, parts: parts, d: d, f: f}, refs, l.what, flops})
+	step := planned{call{kernel: k, parts: parts, d: d, f: f}, refs, l.what, flops}
+	if l.hoisting {
+		l.once = append(l.once, step)
+		return
+	}
+	l.steps = append(l.steps, step)
 }
 
 // arrange places the buffers and returns the size of the arena, in floats.
@@ -220,17 +256,26 @@ func (l *lowering) explain(name string, total int) string {
 		values += alignUp(b.size)
 	}
 	fmt.Fprintf(&s, "%s: %d operations in %d steps; arena %.2f MB (%.2f MB without sharing), %d parameters\n",
-		name, len(l.prog.Steps), len(l.steps), mb(total), mb(values), l.prog.ParamLen)
+		name, len(l.prog.Steps), len(l.once)+len(l.steps), mb(total), mb(values), l.prog.ParamLen)
+	if len(l.once) > 0 {
+		fmt.Fprintf(&s, "once for new weights:\n")
+		explainSteps(&s, l.once)
+		fmt.Fprintf(&s, "in every run:\n")
+	}
+	explainSteps(&s, l.steps)
+	return s.String()
+}
+
+func explainSteps(s *strings.Builder, steps []planned) {
 	last := ""
-	for i, p := range l.steps {
+	for i, p := range steps {
 		what := p.what
 		if what == last {
 			what = "same"
 		}
 		last = p.what
-		fmt.Fprintf(&s, "%4d  %-14s %4d parts %9.3f MB  %s\n", i, p.kernel, p.parts, float64(p.bytes())/(1<<20), what)
+		fmt.Fprintf(s, "%4d  %-14s %4d parts %9.3f MB  %s\n", i, p.kernel, p.parts, float64(p.bytes())/(1<<20), what)
 	}
-	return s.String()
 }
 
 func mb(floats int) float64 { return float64(floats) * 4 / (1 << 20) }

@@ -22,13 +22,15 @@ type state struct {
 	stride int     // from one array to the next
 
 	update, norm *job
+
+	version int64 // of the weights, from 1
 }
 
 func newState(d *device, n int) (*state, error) {
 	if n < 0 {
 		return nil, fmt.Errorf("new state: %d parameters", n)
 	}
-	s := &state{n: n, stride: alignUp(n)}
+	s := &state{n: n, stride: alignUp(n), version: 1}
 	parts := (n + updatePart - 1) / updatePart
 	var err error
 	if s.mem, err = newMemory(arrays*s.stride + 2*parts); err != nil {
@@ -56,7 +58,10 @@ func (s *state) sums() *float32 { return s.mem.at(arrays * s.stride) }
 
 func (s *state) Len() int { return s.n }
 
-func (s *state) Set(a engine.Array, src []float32) { exactCopy(s.array(a), src) }
+func (s *state) Set(a engine.Array, src []float32) {
+	exactCopy(s.array(a), src)
+	s.version++
+}
 func (s *state) Get(a engine.Array, dst []float32) { exactCopy(dst, s.array(a)) }
 
 func (s *state) GradNorm() float64 {
@@ -73,6 +78,7 @@ func (s *state) Update(h engine.AdamW) {
 	unbias2 := 1 - math.Pow(h.Beta2, float64(h.Step))
 	s.update.setFloats(0, h.LR/unbias1, 1-h.Beta1, 1-h.Beta2, 1/unbias2, h.Eps, h.LR*h.WeightDecay, 1-h.EMARate)
 	_ = s.update.execute(context.Background())
+	s.version++
 }
 
 func (s *state) Close() error {
