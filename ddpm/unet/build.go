@@ -2,7 +2,6 @@ package unet
 
 import (
 	"fmt"
-	"math"
 
 	"gorgonia.org/tensor"
 
@@ -133,17 +132,13 @@ func (b *builder) residual(m block, x *op.Node) *op.Node {
 func (b *builder) attend(prefix string, x *op.Node) *op.Node {
 	s := x.Shape()
 	n, p, c := s[0], s[1]*s[2], s[3]
-	nHeads := c / b.c.HeadChannels
 
 	h := op.GroupNorm(x, b.c.Groups)
 	h = op.Mul(h, op.Broadcast(b.weight(prefix+".norm"), op.PerChannel, s, 0))
 	h = op.Add(h, op.Broadcast(b.bias(prefix+".norm"), op.PerChannel, s, 0))
 	qkv := op.Reshape(b.linear(prefix+".qkv", op.Reshape(h, 1, n*p, c)), n, p, 3*c)
-	head := func(i int) *op.Node { return op.SplitHeads(op.Slice(qkv, i*c, c), nHeads) } // N,P,C -> N*h,P,d
-	q, k, v := head(0), head(1), head(2)
 	// The reference scales q and k by d^(-1/4) each, for 16 bits; the product is the same.
-	w := op.Softmax(op.Scale(op.MatMul(q, k, false, true), 1/math.Sqrt(float64(b.c.HeadChannels)))) // N*h,P,P
-	a := op.MergeHeads(op.MatMul(w, v, false, false), nHeads)                                       // N*h,P,d -> N,P,C
+	a := op.Attention(qkv, c/b.c.HeadChannels)
 	a = b.linear(prefix+".proj_out", op.Reshape(a, 1, n*p, c))
 	return op.Add(x, op.Reshape(a, s...))
 }

@@ -95,7 +95,8 @@ const (
 func tolerance(k op.Kind) float64 {
 	switch k {
 	case op.KindConvDX, op.KindConvDW, op.KindSiLU1, op.KindSiLU2, op.KindSoftmaxDX, op.KindGroupNorm1, op.KindGroupNorm2,
-		op.KindGNActDX, op.KindGNActDA, op.KindGNActDB:
+		op.KindGNActDX, op.KindGNActDA, op.KindGNActDB,
+		op.KindAttentionDX, op.KindAttentionJVP, op.KindAttentionDX2:
 		return gradient
 	}
 	return forward
@@ -203,6 +204,17 @@ func moreCases() []optest.Case {
 			}
 			add(fmt.Sprintf("matmul %v %v %v %v", a, b, ta, tb), op.KindMatMul, func(in []*op.Node) *op.Node { return op.MatMul(in[0], in[1], ta, tb) }, a, b)
 		}
+	}
+	for _, c := range []struct{ n, p, d, heads int }{
+		{2, 49, 24, 2}, {1, 64, 8, 3}, {1, 256, 32, 2}, {2, 33, 40, 1}, {1, 5, 65, 1}, {1, 1, 1, 1}, {20, 16, 16, 1}, {1, 1030, 17, 1},
+	} {
+		name := fmt.Sprintf("%d images, %d tokens, %d heads of %d", c.n, c.p, c.heads, c.d)
+		qkv, out := tensor.Shape{c.n, c.p, 3 * c.d * c.heads}, tensor.Shape{c.n, c.p, c.d * c.heads}
+		f := optest.Attention(c.heads)
+		add("attention "+name, op.KindAttention, f, qkv)
+		add("attentionDX "+name, op.KindAttentionDX, grad(0, f), qkv, out)
+		add("attentionJVP "+name, op.KindAttentionJVP, optest.AttentionJVP(c.heads), qkv, qkv)
+		add("attentionDX2 "+name, op.KindAttentionDX2, grad(0, grad(0, f)), qkv, out, qkv)
 	}
 	big := tensor.Shape{3, 28, 28, 24}
 	for axes := op.PerChannel; axes <= op.Scalar; axes++ {

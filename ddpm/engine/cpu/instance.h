@@ -5,6 +5,7 @@
 #include "winograd.h"
 #include "gemm.h"
 #include "conv.h"
+#include "attention.h"
 #include "norm.h"
 #include "elementwise.h"
 #include "rows.h"
@@ -26,6 +27,10 @@ static int64_t scratch_of(const struct cpu_step *s) {
     case CPU_conv_cols: return conv_cols_scratch(s);
     case CPU_conv_cols_dx:
     case CPU_conv_cols_dw: return conv_cols_block_scratch(s);
+    case CPU_attention: return attention_scratch(s);
+    case CPU_attention_dx: return attention_dx_scratch(s);
+    case CPU_attention_jvp: return attention_jvp_scratch(s);
+    case CPU_attention_dx2: return attention_dx2_scratch(s);
     case CPU_norm_stats:
     case CPU_norm:
     case CPU_norm_grad:

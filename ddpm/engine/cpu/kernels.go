@@ -47,6 +47,10 @@ const (
 	kSiLU          kernel = C.CPU_silu
 	kSiLUGrad      kernel = C.CPU_silu_grad
 	kSiLUGrad2     kernel = C.CPU_silu_grad2
+	kAttention     kernel = C.CPU_attention
+	kAttentionDX   kernel = C.CPU_attention_dx
+	kAttentionJVP  kernel = C.CPU_attention_jvp
+	kAttentionDX2  kernel = C.CPU_attention_dx2
 	kSoftmax       kernel = C.CPU_softmax
 	kSoftmaxGrad   kernel = C.CPU_softmax_grad
 	kLogSoftmax    kernel = C.CPU_log_softmax

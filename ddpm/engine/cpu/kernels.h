@@ -24,6 +24,7 @@ struct cpu_step {
   X(norm_stats) X(norm) X(norm_grad) X(norm_grad2) X(norm_act) X(norm_act_grad)                     \
   X(add) X(mul) X(scale) X(add_const) X(power) X(fill)                                       \
   X(sigmoid) X(silu) X(silu_grad) X(silu_grad2)                                                     \
+  X(attention) X(attention_dx) X(attention_jvp) X(attention_dx2)                                    \
   X(softmax) X(softmax_grad) X(log_softmax) X(copy) X(pool) X(broadcast) X(sum)                     \
   X(time_embedding) X(dropout) X(adamw) X(sum_squares)
 

@@ -37,6 +37,11 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 	op.KindGNActDA:    lowerNormActGrad,
 	op.KindGNActDB:    lowerNormActGrad,
 
+	op.KindAttention:    attention(kAttention, true),
+	op.KindAttentionDX:  attention(kAttentionDX, false),
+	op.KindAttentionJVP: attention(kAttentionJVP, true),
+	op.KindAttentionDX2: attention(kAttentionDX2, false),
+
 	op.KindBroadcast:  lowerBroadcast,
 	op.KindSum:        lowerSum,
 	op.KindConcat:     lowerConcat,

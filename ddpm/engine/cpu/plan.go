@@ -224,7 +224,8 @@ func (l *lowering) emit(k kernel, parts int, refs []ref, d []int, f ...float32) 
 	}
 	var flops float64
 	switch k {
-	case kGemm, kConvCols, kConvColsDX, kConvColsDW, kWinoForward, kWinoDW, kWinoDWSmall:
+	case kGemm, kConvCols, kConvColsDX, kConvColsDW, kWinoForward, kWinoDW, kWinoDWSmall,
+		kAttention, kAttentionDX, kAttentionJVP, kAttentionDX2:
 		flops = l.flops
 	}
 	step := planned{call{kernel: k, parts: parts, d: d, f: f}, refs, l.what, flops}

@@ -63,6 +63,18 @@ func flopsOf(o *op.Op) float64 {
 			k = o.In[0][1]
 		}
 		return 2 * float64(size(o.Out)) * float64(k)
+	case op.KindAttention:
+		return 2 * attentionProduct(o)
+	case op.KindAttentionDX, op.KindAttentionJVP:
+		return 5 * attentionProduct(o)
+	case op.KindAttentionDX2:
+		return 10 * attentionProduct(o)
 	}
 	return 0
+}
+
+// attentionProduct counts those of one product of Q and K, for all heads.
+func attentionProduct(o *op.Op) float64 {
+	s := o.In[0]
+	return 2 * float64(s[0]*s[1]*s[1]*s[2]/3)
 }

@@ -36,6 +36,11 @@ const (
 	KindGNActDA    // x, A, B, g -> gradient for A
 	KindGNActDB    // x, A, B, g -> gradient for B
 
+	KindAttention    // qkv -> softmax(Q·Kᵀ/√d)·V, for each head
+	KindAttentionDX  // qkv, g -> gradient for qkv, J(qkv)ᵀ·g
+	KindAttentionJVP // qkv, h -> J(qkv)·h, the derivative along h
+	KindAttentionDX2 // qkv, g, h -> d/dqkv <h, J(qkv)ᵀ·g>
+
 	KindBroadcast  // small -> large, see Axes
 	KindSum        // large -> small, see Axes
 	KindReshape    // same entries, other shape

@@ -48,7 +48,7 @@ const (
 	transA, transB  = 0, 1 // MatMul
 	axesOf, groupOf = 0, 1 // Broadcast, Sum; groupOf also for normalisations
 	offset          = 0    // Slice, Pad
-	heads           = 0    // SplitHeads, MergeHeads
+	heads           = 0    // SplitHeads, MergeHeads, attention kinds
 	copyNo          = 0    // Copy
 )
 
@@ -70,7 +70,7 @@ func (o *Op) Groups() int { return o.I[groupOf] }
 // Offset is the first channel of a Slice or Pad.
 func (o *Op) Offset() int { return o.I[offset] }
 
-// Heads is the number of attention heads of SplitHeads and MergeHeads.
+// Heads is the number of heads of an attention kind, SplitHeads or MergeHeads.
 func (o *Op) Heads() int { return o.I[heads] }
 
 // apply makes the node of an operation. Gorgonia merges nodes that it believes

@@ -89,6 +89,17 @@ func init() {
 			return Sum(derived(KindSiLU1, u, in[3]), PerSampleChannel, 0)
 		}},
 
+		KindAttention: {"attention", 1, 1, func(o *Op, in []*Node, _, g *Node) []*Node {
+			return []*Node{o.attention(KindAttentionDX, in[0], g)}
+		}, expandAttention},
+		KindAttentionDX: {"attentionDX", 2, 2, func(o *Op, in []*Node, _, g *Node) []*Node {
+			return []*Node{o.attention(KindAttentionDX2, in[0], in[1], g), o.attention(KindAttentionJVP, in[0], g)}
+		}, derivativeOf(KindAttention)},
+		KindAttentionJVP: {"attentionJVP", 2, 2, func(o *Op, in []*Node, _, g *Node) []*Node {
+			return []*Node{o.attention(KindAttentionDX2, in[0], g, in[1]), o.attention(KindAttentionDX, in[0], g)}
+		}, expandAttentionJVP},
+		KindAttentionDX2: {"attentionDX2", 3, 3, nil, derivativeOf(KindAttentionDX)},
+
 		KindBroadcast: {"broadcast", 1, 1, func(o *Op, _ []*Node, _, g *Node) []*Node {
 			return []*Node{Sum(g, o.Axes(), o.Groups())}
 		}, nil},

@@ -3,6 +3,7 @@
 package optest
 
 import (
+	"fmt"
 	"math"
 
 	"gorgonia.org/tensor"
@@ -87,6 +88,30 @@ func groupNorm(groups int) func([]*op.Node) *op.Node {
 
 func gnAct(groups int) func([]*op.Node) *op.Node {
 	return func(in []*op.Node) *op.Node { return op.GNAct(in[0], in[1], in[2], groups) }
+}
+
+// Attention is op.Attention of one input, with so many heads.
+func Attention(heads int) func([]*op.Node) *op.Node {
+	return one(func(qkv *op.Node) *op.Node { return op.Attention(qkv, heads) })
+}
+
+// AttentionJVP is the derivative of Attention at the first input along the second:
+// the gradient of its vector-Jacobian product for the vector, which is in the
+// shape of the output and does not matter.
+func AttentionJVP(heads int) func([]*op.Node) *op.Node {
+	return two(func(qkv, h *op.Node) *op.Node {
+		y := op.Attention(qkv, heads)
+		g := op.Fill(y, 1)
+		dx, err := op.VJP(y, g, []*op.Node{qkv})
+		if err != nil {
+			panic(err)
+		}
+		jvp, err := op.VJP(dx[0], h, []*op.Node{g})
+		if err != nil {
+			panic(err)
+		}
+		return jvp[0]
+	})
 }
 
 // Cases returns at least one case of every kind.
@@ -175,6 +200,16 @@ func Cases() []Case {
 		add("gnactDX "+c.name, op.KindGNActDX, vjp(0, act), c.x, ab, ab, c.x)
 		add("gnactDA "+c.name, op.KindGNActDA, vjp(1, act), c.x, ab, ab, c.x)
 		add("gnactDB "+c.name, op.KindGNActDB, vjp(2, act), c.x, ab, ab, c.x)
+	}
+
+	for _, c := range []struct{ n, p, d, heads int }{{2, 5, 4, 2}, {1, 7, 3, 1}, {1, 17, 8, 2}} {
+		name := fmt.Sprintf("%d tokens, %d heads of %d", c.p, c.heads, c.d)
+		qkv, out := shape(c.n, c.p, 3*c.d*c.heads), shape(c.n, c.p, c.d*c.heads)
+		f := Attention(c.heads)
+		add("attention "+name, op.KindAttention, f, qkv)
+		add("attentionDX "+name, op.KindAttentionDX, vjp(0, f), qkv, out)
+		add("attentionJVP "+name, op.KindAttentionJVP, AttentionJVP(c.heads), qkv, qkv)
+		add("attentionDX2 "+name, op.KindAttentionDX2, vjp(0, vjp(0, f)), qkv, out, qkv)
 	}
 
 	large := shape(3, 2, 4, 6)

@@ -21,7 +21,8 @@ func Eval(o *op.Op, x [][]float64, y []float64) {
 
 type kernel func(o *op.Op, x [][]float64, y []float64)
 
-// kernels has one row a kind; the longer ones follow below or in conv.go and norm.go.
+// kernels has one row a kind; the longer ones follow below or in conv.go, norm.go and
+// attention.go.
 var kernels = [op.NumKinds]kernel{
 	op.KindConv:   conv,
 	op.KindConvDX: convDX,
@@ -57,6 +58,11 @@ var kernels = [op.NumKinds]kernel{
 	op.KindGNActDX:    gnActDX,
 	op.KindGNActDA:    gnActDA,
 	op.KindGNActDB:    gnActDB,
+
+	op.KindAttention:    attention,
+	op.KindAttentionDX:  attentionDX,
+	op.KindAttentionJVP: attentionJVP,
+	op.KindAttentionDX2: attentionDX2,
 
 	op.KindBroadcast: func(o *op.Op, x [][]float64, y []float64) {
 		each(y, func(i int) float64 { return x[0][o.Axes().Index(o.Out, o.Groups(), i)] })

@@ -1,6 +1,6 @@
 // kernels_test.c runs every kernel of every instruction set that the machine has, on odd shapes, with operands and
 // scratch that are exactly as large as they must be. Built with -fsanitize=address,undefined by TestSanitizers.
-// Convolutions and products are compared with plain loops; that the rest computes the right thing is tested in Go.
+// Convolutions, products and attention are compared with plain loops; that the rest computes the right thing is tested in Go.
 #include "../kernels.h"
 
 #include <math.h>
@@ -144,6 +144,35 @@ static void product(int64_t batch, int64_t m, int64_t n, int64_t k, int ta, int 
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
+// attention is compared with plain loops; its derivatives are only run.
+static void attention(int64_t n, int64_t tokens, int64_t width, int64_t heads) {
+  const int64_t c = width * heads, size = n * tokens * c;
+  float *qkv = numbers(3 * size, 1), *h = numbers(3 * size, 2), *g = numbers(size, 3), *y = numbers(size, 4), *dqkv = numbers(3 * size, 5);
+  double *want = calloc(size, sizeof *want), *w = malloc(tokens * sizeof *w);
+  const float scale = (float)(1 / sqrt((double)width));
+  for (int64_t row = 0; row < n * tokens; row++)
+    for (int64_t j = 0; j < heads; j++) {
+      const float *q = qkv + row * 3 * c + j * width, *k = qkv + row / tokens * tokens * 3 * c + c + j * width;
+      double total = 0;
+      for (int64_t t = 0; t < tokens; t++) {
+        double dot = 0;
+        for (int64_t i = 0; i < width; i++) dot += (double)q[i] * k[t * 3 * c + i];
+        total += w[t] = exp(scale * dot);
+      }
+      for (int64_t t = 0; t < tokens; t++)
+        for (int64_t i = 0; i < width; i++) want[row * c + j * width + i] += w[t] / total * k[t * 3 * c + c + i];
+    }
+  const int64_t panels = (tokens + isa->rows - 1) / isa->rows, blocks = (panels + 1) / 2;
+  const int whole = (int)(n * heads), cut = (int)(whole * blocks);
+  run((struct cpu_step){CPU_attention, cut, {qkv, y}, {tokens, c, heads, 2, blocks}, {scale}});
+  compare("attention", y, want, size);
+  run((struct cpu_step){CPU_attention_jvp, cut, {qkv, h, y}, {tokens, c, heads, 2, blocks}, {scale}});
+  run((struct cpu_step){CPU_attention_dx, whole, {qkv, g, dqkv}, {tokens, c, heads, panels, 1}, {scale}});
+  run((struct cpu_step){CPU_attention_dx2, whole, {qkv, g, h, dqkv}, {tokens, c, heads, panels, 1}, {scale}});
+  void *all[] = {qkv, h, g, y, dqkv, want, w};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
 // bounds runs the kernels that read and write one entry at a time, or one sample, or one row.
 static void bounds(int64_t n, int64_t pixels, int64_t c, int64_t groups) {
   const int64_t size = n * pixels * c;
@@ -220,6 +249,10 @@ int main(void) {
     const int64_t sizes[][4] = {{1, 1, 1, 2}, {2, 15, 33, 17}, {1, 29, 130, 400}, {1, 150, 20, 260}, {3, 49, 49, 32}};
     for (size_t j = 0; j < sizeof sizes / sizeof *sizes; j++)
       for (int t = 0; t < 4; t++) product(sizes[j][0], sizes[j][1], sizes[j][2], sizes[j][3], t & 1, t >> 1);
+    attention(2, 49, 24, 2);
+    attention(1, 33, 8, 3);
+    attention(1, 130, 40, 1);
+    attention(3, 1, 1, 2);
     bounds(2, 9, 16, 4);
     bounds(3, 5, 40, 8);
     bounds(1, 7, 3, 1);
