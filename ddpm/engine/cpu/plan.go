@@ -159,6 +159,15 @@ func (l *lowering) value(v int) ref {
 	return l.place[l.root[v]]
 }
 
+// values is where the values are.
+func (l *lowering) values(vs []int) []ref {
+	refs := make([]ref, len(vs))
+	for i, v := range vs {
+		refs[i] = l.value(v)
+	}
+	return refs
+}
+
 // output is where value v is to be written. If one of the values in reuse is read
 // for the last time by this task and has v's size, v takes its place: the kernel
 // must read each entry of it before it writes that entry.

@@ -175,6 +175,9 @@ func Cases() []Case {
 		add("gnactDX "+c.name, op.KindGNActDX, vjp(0, act), c.x, ab, ab, c.x)
 		add("gnactDA "+c.name, op.KindGNActDA, vjp(1, act), c.x, ab, ab, c.x)
 		add("gnactDB "+c.name, op.KindGNActDB, vjp(2, act), c.x, ab, ab, c.x)
+		for i, of := range []string{"DX", "DA", "DB", "DG"} {
+			add("gnactDX"+of+" "+c.name, op.KindGNActDXDX+op.Kind(i), vjp(i, vjp(0, act)), c.x, ab, ab, c.x, c.x)
+		}
 	}
 
 	large := shape(3, 2, 4, 6)

@@ -57,6 +57,10 @@ var kernels = [op.NumKinds]kernel{
 	op.KindGNActDX:    gnActDX,
 	op.KindGNActDA:    gnActDA,
 	op.KindGNActDB:    gnActDB,
+	op.KindGNActDXDX:  gnActDXDX,
+	op.KindGNActDXDA:  gnActDXDA,
+	op.KindGNActDXDB:  gnActDXDB,
+	op.KindGNActDXDG:  gnActDXDG,
 
 	op.KindBroadcast: func(o *op.Op, x [][]float64, y []float64) {
 		each(y, func(i int) float64 { return x[0][o.Axes().Index(o.Out, o.Groups(), i)] })
