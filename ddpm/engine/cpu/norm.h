@@ -8,7 +8,10 @@ struct norm { int64_t pixels, c, groups; };
 INLINE struct norm norm_of(const struct cpu_step *s) { return (struct norm){s->d[0], s->d[1], s->d[2]}; }
 
 enum { NORM_ROWS = 10 };  // scratch rows of C numbers
-static int64_t norm_scratch(const struct cpu_step *s) { return NORM_ROWS * round_up(s->d[1], CB); }
+static int64_t norm_scratch(const struct cpu_step *s) {
+  const int64_t sample = s->kernel == CPU_norm_act_grad2 ? s->d[0] * s->d[1] : 0;
+  return NORM_ROWS * round_up(s->d[1], CB) + sample;
+}
 INLINE float *scratch_row(const struct norm *n, float *scratch, int i) { return scratch + i * round_up(n->c, CB); }
 
 // fold_mean spreads the mean over each group's entries, given their sums over pixels.
@@ -24,14 +27,20 @@ INLINE void sample_stats(const struct norm *n, const float *x, double eps, float
   float *sum = scratch_row(n, scratch, 0), *square = scratch_row(n, scratch, 1);
   for (int64_t c = 0; c < n->c; c += VL) {
     const int64_t left = LEFT(n->c, c);
-    vec s = {0}, q = {0}, shift = load_n(x + c, left);
-    for (int64_t p = 0; p < n->pixels; p++) {
+    vec s[4] = {{0}}, q[4] = {{0}}, shift = load_n(x + c, left);  // four of each: an addition takes as many cycles
+    int64_t p = 0;
+    for (; p + 4 <= n->pixels; p += 4) UNROLL for (int i = 0; i < 4; i++) {
+        vec v = load_n(x + (p + i) * n->c + c, left) - shift;
+        s[i] += v;
+        q[i] += v * v;
+      }
+    for (; p < n->pixels; p++) {
       vec v = load_n(x + p * n->c + c, left) - shift;
-      s += v;
-      q += v * v;
+      s[0] += v;
+      q[0] += v * v;
     }
-    store(sum + c, s);
-    store(square + c, q);
+    store(sum + c, s[0] + s[1] + (s[2] + s[3]));
+    store(square + c, q[0] + q[1] + (q[2] + q[3]));
   }
   const int64_t width = n->c / n->groups;
   const double pixels = (double)n->pixels;
@@ -172,6 +181,7 @@ INLINE void norm_act_grad2_rows(const struct cpu_step *s, int64_t part, float *s
   float *dx = s->p[6] ? s->p[6] + sample : NULL, *dg = s->p[9] ? s->p[9] + sample : NULL;
   float *r = scratch_row(&n, scratch, 0), *m = scratch_row(&n, scratch, 1), *sum[5];
   for (int i = 0; i < 5; i++) sum[i] = scratch_row(&n, scratch, 2 + i);
+  float *sig = scratch_row(&n, scratch, NORM_ROWS);  // the sigmoids of the sample: cheaper kept than computed twice
   spread_stats(&n, s->p[5] + part * 2 * n.groups, r, m);
   for (int64_t c = 0; c < n.c; c += VL) {
     const int64_t left = LEFT(n.c, c);
@@ -180,7 +190,8 @@ INLINE void norm_act_grad2_rows(const struct cpu_step *s, int64_t part, float *s
     for (int64_t p = 0; p < n.pixels; p++) {
       const int64_t at = p * n.c + c;
       vec xhat = load_n(x + at, left) * rv + mv, hv = load_n(h + at, left);
-      vec v = load_n(g + at, left) * silu_slope(xhat * av + bv);
+      vec u = xhat * av + bv, sv = sigmoid_v(u), v = load_n(g + at, left) * (sv * (1.f + u * (1.f - sv)));
+      store_n(sig + at, sv, left);
       w1 += v;
       wx += v * xhat;
       h1 += hv;
@@ -221,8 +232,8 @@ INLINE void norm_act_grad2_rows(const struct cpu_step *s, int64_t part, float *s
       const int64_t at = p * n.c + c;
       vec xv = load_n(x + at, left), hv = load_n(h + at, left), gv = load_n(g + at, left);
       vec xhat = xv * rv + mv, q = hv * rv + xv * qxv + q1v, u = xhat * av + bv;
-      vec sig = sigmoid_v(u), d = sig * (1.f - sig), slope = sig + u * d, aq = av * q;
-      vec v = gv * slope, t = gv * (d * (2.f + u * (1.f - 2.f * sig))) * aq;
+      vec sv = load_n(sig + at, left), d = sv * (1.f - sv), slope = sv + u * d, aq = av * q;
+      vec v = gv * slope, t = gv * (d * (2.f + u * (1.f - 2.f * sv))) * aq;
       t1 += t;
       tx += t * xhat;
       vq += v * q;
