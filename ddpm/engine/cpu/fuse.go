@@ -18,6 +18,7 @@ type task struct {
 	// What is added on the way out of a convolution or product: a value a
 	// channel, and a value of the output's size; none if there is none.
 	bias, add int
+	again     bool // computed a second time, see recompute
 }
 
 const none = -1
@@ -63,6 +64,9 @@ func (t *task) String() string {
 	}
 	if len(t.offsets) > 1 {
 		s += fmt.Sprintf(" of %d", len(t.offsets))
+	}
+	if t.again {
+		s += ", again"
 	}
 	if len(t.out) > 1 {
 		s += " and its siblings"

@@ -121,7 +121,11 @@ func lowerNorm(l *lowering, t *task) {
 
 func lowerNormAct(l *lowering, t *task) {
 	x, a, b := l.value(t.in[0]), l.value(t.in[1]), l.value(t.in[2])
-	l.emit(kNormAct, t.op.Out[0], []ref{x, a, b, l.output(t.out[0], t.in[0]), l.newStats(t)}, normDims(t.op), float32(t.op.F))
+	stats, known := l.stats[t.statsKey()]
+	if !known {
+		stats = l.newStats(t)
+	}
+	l.emit(kNormAct, t.op.Out[0], []ref{x, a, b, l.output(t.out[0], t.in[0]), stats}, append(normDims(t.op), btoi(known)), float32(t.op.F))
 }
 
 func lowerNormGrad(l *lowering, t *task) {

@@ -91,14 +91,15 @@ INLINE void norm_rows(const struct cpu_step *s, int64_t part, float *scratch, co
 }
 WHOLE_OR_PARTIAL(norm, s->d[1])
 
-// norm_act: p = x, A [N][C], B [N][C], y, stats (written); d = P, C, G; f = eps. y = silu(xhat*A + B).
+// norm_act: p = x, A [N][C], B [N][C], y, stats; d = P, C, G, whether stats are known (else they are written); f = eps.
+// y = silu(xhat*A + B).
 INLINE void norm_act_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
   const struct norm n = norm_of(s);
   const int64_t sample = part * n.pixels * n.c;
   const float *x = s->p[0] + sample, *scale = s->p[1] + part * n.c, *shift = s->p[2] + part * n.c;
   float *y = s->p[3] + sample, *stats = s->p[4] + part * 2 * n.groups;
   float *a = scratch_row(&n, scratch, 0), *b = scratch_row(&n, scratch, 1);
-  sample_stats(&n, x, s->f[0], stats, scratch, whole);
+  if (!s->d[3]) sample_stats(&n, x, s->f[0], stats, scratch, whole);
   spread_stats(&n, stats, a, b);
   for (int64_t c = 0; c < n.c; c++) {
     a[c] *= scale[c];
