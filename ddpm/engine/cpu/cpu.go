@@ -23,6 +23,7 @@ import (
 type device struct {
 	isa     *isa
 	threads int
+	keep    bool // compute nothing twice to save memory; for tests
 }
 
 // New returns the processor as a device that runs on the given number of
@@ -40,7 +41,7 @@ func New(threads int) (engine.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &device{in, threads}, nil
+	return &device{isa: in, threads: threads}, nil
 }
 
 // Name tells instruction set and threads.

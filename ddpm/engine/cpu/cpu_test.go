@@ -95,7 +95,7 @@ const (
 func tolerance(k op.Kind) float64 {
 	switch k {
 	case op.KindConvDX, op.KindConvDW, op.KindSiLU1, op.KindSiLU2, op.KindSoftmaxDX, op.KindGroupNorm1, op.KindGroupNorm2,
-		op.KindGNActDX, op.KindGNActDA, op.KindGNActDB,
+		op.KindGNActDX, op.KindGNActDA, op.KindGNActDB, op.KindGNActDXDX, op.KindGNActDXDA, op.KindGNActDXDB, op.KindGNActDXDG,
 		op.KindAttentionDX, op.KindAttentionJVP, op.KindAttentionDX2:
 		return gradient
 	}

@@ -23,7 +23,8 @@ type exec struct {
 }
 
 func load(d *device, p *engine.Program, st *state) (*exec, error) {
-	plan, err := lower(d.isa, p, st)
+	// Only a backward pass waits long for what the forward pass computes.
+	plan, err := lower(d.isa, p, st, p.Grads != nil && !d.keep)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}

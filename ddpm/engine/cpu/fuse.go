@@ -18,6 +18,7 @@ type task struct {
 	// What is added on the way out of a convolution or product: a value a
 	// channel, and a value of the output's size; none if there is none.
 	bias, add int
+	again     bool // computed a second time, see recompute
 }
 
 const none = -1
@@ -42,6 +43,16 @@ func (t *task) overwritable() int {
 	return t.add
 }
 
+// once is input i of t, if no other input is the same value; else none.
+func (t *task) once(i int) int {
+	for j, v := range t.in {
+		if j != i && v == t.in[i] {
+			return none
+		}
+	}
+	return t.in[i]
+}
+
 // String is what Explain prints.
 func (t *task) String() string {
 	s := t.op.String()
@@ -54,7 +65,10 @@ func (t *task) String() string {
 	if len(t.offsets) > 1 {
 		s += fmt.Sprintf(" of %d", len(t.offsets))
 	}
-	if len(t.out) == 3 {
+	if t.again {
+		s += ", again"
+	}
+	if len(t.out) > 1 {
 		s += " and its siblings"
 	}
 	return s
@@ -76,7 +90,8 @@ type fuser struct {
 //     value: both are added as the result is written;
 //   - Add of Pads that fill different channels, as the gradient of slices is: a
 //     Pad of several inputs;
-//   - GNActDX, DA and DB of the same inputs: one pass computes all three.
+//   - the gradients of a GNAct for all its inputs, and those of a GNActDX: one
+//     kernel computes them all.
 func fuse(p *engine.Program) (tasks []*task, root []int) {
 	f := &fuser{prog: p, root: make([]int, len(p.Values)), maker: make([]*task, len(p.Values)), uses: make([]int, len(p.Values))}
 	for v := range f.root {
@@ -104,7 +119,9 @@ func fuse(p *engine.Program) (tasks []*task, root []int) {
 				f.append(s)
 			}
 		case op.KindGNActDX, op.KindGNActDA, op.KindGNActDB:
-			f.group(s, siblings)
+			f.group(s, op.KindGNActDX, 3, siblings)
+		case op.KindGNActDXDX, op.KindGNActDXDA, op.KindGNActDXDB, op.KindGNActDXDG:
+			f.group(s, op.KindGNActDXDX, 4, siblings)
 		default:
 			f.append(s)
 		}
@@ -208,20 +225,20 @@ func (f *fuser) width(v int, t *task) int {
 	return f.prog.Values[v].Size() / (size(t.op.Out) / channels(t.op.Out))
 }
 
-// group makes s an output of the first of its siblings.
-func (f *fuser) group(s engine.Step, siblings map[string]*task) {
-	slot := int(s.Op.Kind - op.KindGNActDX)
+// group makes s an output of the first of its siblings, of which there may be n,
+// of the kinds from first on.
+func (f *fuser) group(s engine.Step, first op.Kind, n int, siblings map[string]*task) {
 	roots := make([]int, len(s.In))
 	for i, v := range s.In {
 		roots[i] = f.root[v]
 	}
-	key := fmt.Sprint(roots, s.Op.Groups(), s.Op.F)
+	key := fmt.Sprint(first, roots, s.Op.Groups(), s.Op.F)
 	t := siblings[key]
 	if t == nil {
 		t = f.append(s)
-		t.out = []int{none, none, none}
+		t.out = slices.Repeat([]int{none}, n)
 		siblings[key] = t
 	}
-	t.out[slot] = s.Out
+	t.out[s.Op.Kind-first] = s.Out
 	f.maker[s.Out] = t
 }

@@ -36,7 +36,8 @@ static int64_t scratch_of(const struct cpu_step *s) {
     case CPU_norm_grad:
     case CPU_norm_grad2:
     case CPU_norm_act:
-    case CPU_norm_act_grad: return norm_scratch(s);
+    case CPU_norm_act_grad:
+    case CPU_norm_act_grad2: return norm_scratch(s);
     case CPU_sum: return sum_scratch(s);
     default: return 0;
   }

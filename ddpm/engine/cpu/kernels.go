@@ -37,6 +37,7 @@ const (
 	kNormGrad2     kernel = C.CPU_norm_grad2
 	kNormAct       kernel = C.CPU_norm_act
 	kNormActGrad   kernel = C.CPU_norm_act_grad
+	kNormActGrad2  kernel = C.CPU_norm_act_grad2
 	kAdd           kernel = C.CPU_add
 	kMul           kernel = C.CPU_mul
 	kScale         kernel = C.CPU_scale

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum { CPU_POINTERS = 8, CPU_DIMS = 16, CPU_FLOATS = 8 };
+enum { CPU_POINTERS = 10, CPU_DIMS = 16, CPU_FLOATS = 8 };
 
 struct cpu_step {
   int32_t kernel;             // index into CPU_KERNELS
@@ -21,7 +21,7 @@ struct cpu_step {
 #define CPU_KERNELS(X)                                                                              \
   X(wino_weights) X(wino_forward) X(wino_dw) X(wino_dw_out) X(wino_dw_small)                        \
   X(gemm) X(sum_slabs) X(conv_cols) X(conv_cols_dx) X(conv_cols_dw) X(flip_weights)                 \
-  X(norm_stats) X(norm) X(norm_grad) X(norm_grad2) X(norm_act) X(norm_act_grad)                     \
+  X(norm_stats) X(norm) X(norm_grad) X(norm_grad2) X(norm_act) X(norm_act_grad) X(norm_act_grad2)  \
   X(add) X(mul) X(scale) X(add_const) X(power) X(fill)                                       \
   X(sigmoid) X(silu) X(silu_grad) X(silu_grad2)                                                     \
   X(attention) X(attention_dx) X(attention_jvp) X(attention_dx2)                                    \

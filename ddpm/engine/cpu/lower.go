@@ -1,10 +1,6 @@
 package cpu
 
-import (
-	"slices"
-
-	"ddpmlab/ddpm/engine/op"
-)
+import "ddpmlab/ddpm/engine/op"
 
 // lowerings has one row a kind: how a task of it becomes steps. Reshape and Copy
 // are names for their inputs, see fuse.
@@ -36,6 +32,10 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 	op.KindGNActDX:    lowerNormActGrad,
 	op.KindGNActDA:    lowerNormActGrad,
 	op.KindGNActDB:    lowerNormActGrad,
+	op.KindGNActDXDX:  lowerNormActGrad2,
+	op.KindGNActDXDA:  lowerNormActGrad2,
+	op.KindGNActDXDB:  lowerNormActGrad2,
+	op.KindGNActDXDG:  lowerNormActGrad2,
 
 	op.KindAttention:    attention(kAttention, true),
 	op.KindAttentionDX:  attention(kAttentionDX, false),
@@ -126,7 +126,11 @@ func lowerNorm(l *lowering, t *task) {
 
 func lowerNormAct(l *lowering, t *task) {
 	x, a, b := l.value(t.in[0]), l.value(t.in[1]), l.value(t.in[2])
-	l.emit(kNormAct, t.op.Out[0], []ref{x, a, b, l.output(t.out[0], t.in[0]), l.newStats(t)}, normDims(t.op), float32(t.op.F))
+	stats, known := l.stats[t.statsKey()]
+	if !known {
+		stats = l.newStats(t)
+	}
+	l.emit(kNormAct, t.op.Out[0], []ref{x, a, b, l.output(t.out[0], t.in[0]), stats}, append(normDims(t.op), btoi(known)), float32(t.op.F))
 }
 
 func lowerNormGrad(l *lowering, t *task) {
@@ -143,16 +147,15 @@ func lowerNormGrad2(l *lowering, t *task) {
 // passes through twice: only g may be overwritten, and only if it is nothing else.
 func lowerNormActGrad(l *lowering, t *task) {
 	stats := l.statsOf(t)
-	out := t.out
-	if len(out) == 1 { // a lone gradient, not grouped
-		out = []int{none, none, none}
-		out[t.op.Kind-op.KindGNActDX] = t.out[0]
-	}
-	refs := []ref{l.value(t.in[0]), l.value(t.in[1]), l.value(t.in[2]), l.value(t.in[3]), stats}
-	reuse := t.in[3]
-	if slices.Contains(t.in[:3], reuse) {
-		reuse = none
-	}
-	refs = append(refs, l.output(out[0], reuse), l.output(out[1]), l.output(out[2]))
+	refs := append(l.values(t.in), stats, l.output(t.out[0], t.once(3)), l.output(t.out[1]), l.output(t.out[2]))
 	l.emit(kNormActGrad, t.op.In[0][0], refs, normDims(t.op))
+}
+
+// lowerNormActGrad2 does so for up to four gradients of GNActDX: those for g and x
+// may take the places of g and h.
+func lowerNormActGrad2(l *lowering, t *task) {
+	stats := l.statsOf(t)
+	dx, dg := l.output(t.out[0], t.once(4)), l.output(t.out[3], t.once(3))
+	refs := append(l.values(t.in), stats, dx, l.output(t.out[1]), l.output(t.out[2]), dg)
+	l.emit(kNormActGrad2, t.op.In[0][0], refs, normDims(t.op))
 }

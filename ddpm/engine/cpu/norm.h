@@ -7,8 +7,11 @@
 struct norm { int64_t pixels, c, groups; };
 INLINE struct norm norm_of(const struct cpu_step *s) { return (struct norm){s->d[0], s->d[1], s->d[2]}; }
 
-enum { NORM_ROWS = 8 };  // scratch rows of C numbers
-static int64_t norm_scratch(const struct cpu_step *s) { return NORM_ROWS * round_up(s->d[1], CB); }
+enum { NORM_ROWS = 10 };  // scratch rows of C numbers
+static int64_t norm_scratch(const struct cpu_step *s) {
+  const int64_t sample = s->kernel == CPU_norm_act_grad2 ? s->d[0] * s->d[1] : 0;
+  return NORM_ROWS * round_up(s->d[1], CB) + sample;
+}
 INLINE float *scratch_row(const struct norm *n, float *scratch, int i) { return scratch + i * round_up(n->c, CB); }
 
 // fold_mean spreads the mean over each group's entries, given their sums over pixels.
@@ -24,14 +27,20 @@ INLINE void sample_stats(const struct norm *n, const float *x, double eps, float
   float *sum = scratch_row(n, scratch, 0), *square = scratch_row(n, scratch, 1);
   for (int64_t c = 0; c < n->c; c += VL) {
     const int64_t left = LEFT(n->c, c);
-    vec s = {0}, q = {0}, shift = load_n(x + c, left);
-    for (int64_t p = 0; p < n->pixels; p++) {
+    vec s[4] = {{0}}, q[4] = {{0}}, shift = load_n(x + c, left);  // four of each: an addition takes as many cycles
+    int64_t p = 0;
+    for (; p + 4 <= n->pixels; p += 4) UNROLL for (int i = 0; i < 4; i++) {
+        vec v = load_n(x + (p + i) * n->c + c, left) - shift;
+        s[i] += v;
+        q[i] += v * v;
+      }
+    for (; p < n->pixels; p++) {
       vec v = load_n(x + p * n->c + c, left) - shift;
-      s += v;
-      q += v * v;
+      s[0] += v;
+      q[0] += v * v;
     }
-    store(sum + c, s);
-    store(square + c, q);
+    store(sum + c, s[0] + s[1] + (s[2] + s[3]));
+    store(square + c, q[0] + q[1] + (q[2] + q[3]));
   }
   const int64_t width = n->c / n->groups;
   const double pixels = (double)n->pixels;
@@ -82,14 +91,15 @@ INLINE void norm_rows(const struct cpu_step *s, int64_t part, float *scratch, co
 }
 WHOLE_OR_PARTIAL(norm, s->d[1])
 
-// norm_act: p = x, A [N][C], B [N][C], y, stats (written); d = P, C, G; f = eps. y = silu(xhat*A + B).
+// norm_act: p = x, A [N][C], B [N][C], y, stats; d = P, C, G, whether stats are known (else they are written); f = eps.
+// y = silu(xhat*A + B).
 INLINE void norm_act_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
   const struct norm n = norm_of(s);
   const int64_t sample = part * n.pixels * n.c;
   const float *x = s->p[0] + sample, *scale = s->p[1] + part * n.c, *shift = s->p[2] + part * n.c;
   float *y = s->p[3] + sample, *stats = s->p[4] + part * 2 * n.groups;
   float *a = scratch_row(&n, scratch, 0), *b = scratch_row(&n, scratch, 1);
-  sample_stats(&n, x, s->f[0], stats, scratch, whole);
+  if (!s->d[3]) sample_stats(&n, x, s->f[0], stats, scratch, whole);
   spread_stats(&n, stats, a, b);
   for (int64_t c = 0; c < n.c; c++) {
     a[c] *= scale[c];
@@ -159,6 +169,102 @@ INLINE void norm_act_grad_rows(const struct cpu_step *s, int64_t part, float *sc
     }
 }
 WHOLE_OR_PARTIAL(norm_act_grad, s->d[1])
+
+// norm_act_grad2: p = x, A, B, g, h, stats, dx, dA, dB, dg; any of the last four may be NULL; d = P, C, G.
+// The gradients of <h, J(x)·w>, w = v*A, v = g*silu'(u). With q = J(x)·h and t = g*silu''(u)*A*q, the gradient for u:
+// dg = silu'(u)*A*q, dB = sum t, dA = sum v*q + t*xhat, dx = J(x)·(A*t) + d/dx <h, J(x)·w> (see norm_grad2).
+// dx may be h, and dg may be g.
+INLINE void norm_act_grad2_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
+  const struct norm n = norm_of(s);
+  const int64_t sample = part * n.pixels * n.c, width = n.c / n.groups;
+  const float *x = s->p[0] + sample, *g = s->p[3] + sample, *h = s->p[4] + sample;
+  const float *scale = s->p[1] + part * n.c, *shift = s->p[2] + part * n.c;
+  float *dx = s->p[6] ? s->p[6] + sample : NULL, *dg = s->p[9] ? s->p[9] + sample : NULL;
+  float *r = scratch_row(&n, scratch, 0), *m = scratch_row(&n, scratch, 1), *sum[5];
+  for (int i = 0; i < 5; i++) sum[i] = scratch_row(&n, scratch, 2 + i);
+  float *sig = scratch_row(&n, scratch, NORM_ROWS);  // the sigmoids of the sample: cheaper kept than computed twice
+  spread_stats(&n, s->p[5] + part * 2 * n.groups, r, m);
+  for (int64_t c = 0; c < n.c; c += VL) {
+    const int64_t left = LEFT(n.c, c);
+    const vec rv = load(r + c), mv = load(m + c), av = load_n(scale + c, left), bv = load_n(shift + c, left);
+    vec w1 = {0}, wx = {0}, h1 = {0}, hx = {0}, wh = {0};
+    for (int64_t p = 0; p < n.pixels; p++) {
+      const int64_t at = p * n.c + c;
+      vec xhat = load_n(x + at, left) * rv + mv, hv = load_n(h + at, left);
+      vec u = xhat * av + bv, sv = sigmoid_v(u), v = load_n(g + at, left) * (sv * (1.f + u * (1.f - sv)));
+      store_n(sig + at, sv, left);
+      w1 += v;
+      wx += v * xhat;
+      h1 += hv;
+      hx += hv * xhat;
+      wh += v * hv;
+    }
+    store(sum[0] + c, w1 * av);
+    store(sum[1] + c, wx * av);
+    store(sum[2] + c, h1);
+    store(sum[3] + c, hx);
+    store(sum[4] + c, wh * av);
+  }
+  // q = h*r + x*qx + q1; d/dx <h, J(x)·w> = w*cw + h*ch + x*cx + c1. Each row is written after it has been read.
+  float *qx = scratch_row(&n, scratch, 7), *q1 = scratch_row(&n, scratch, 8);
+  float *cw = sum[0], *ch = sum[1], *cx = sum[2], *c1 = sum[3];
+  for (int64_t k = 0; k < n.groups; k++) {
+    double mean[5];
+    for (int i = 0; i < 5; i++) mean[i] = fold_mean(&n, sum[i], k);
+    const double w1 = mean[0], wx = mean[1], h1 = mean[2], hx = mean[3], rstd = r[k * width], mu = m[k * width];
+    const double e = mean[4] - w1 * h1 - wx * hx, r2 = rstd * rstd, on_xhat = r2 * (2 * wx * hx - e);
+    for (int64_t c = k * width; c < (k + 1) * width; c++) {
+      qx[c] = (float)(-r2 * hx);
+      q1[c] = (float)(-rstd * (h1 + hx * mu));
+      cw[c] = (float)(-r2 * hx) * scale[c];
+      ch[c] = (float)(-r2 * wx);
+      cx[c] = (float)(on_xhat * rstd);
+      c1[c] = (float)(on_xhat * mu + r2 * (wx * h1 + hx * w1));
+    }
+  }
+  // What dx has of x and constants waits for the sums of t, which come with the rest.
+  float *da = sum[4], *db = scratch_row(&n, scratch, 9);
+  for (int64_t c = 0; c < n.c; c += VL) {
+    const int64_t left = LEFT(n.c, c);
+    const vec rv = load(r + c), mv = load(m + c), av = load_n(scale + c, left), bv = load_n(shift + c, left);
+    const vec qxv = load(qx + c), q1v = load(q1 + c), cwv = load(cw + c), chv = load(ch + c), ra = rv * av;
+    vec t1 = {0}, tx = {0}, vq = {0};
+    for (int64_t p = 0; p < n.pixels; p++) {
+      const int64_t at = p * n.c + c;
+      vec xv = load_n(x + at, left), hv = load_n(h + at, left), gv = load_n(g + at, left);
+      vec xhat = xv * rv + mv, q = hv * rv + xv * qxv + q1v, u = xhat * av + bv;
+      vec sv = load_n(sig + at, left), d = sv * (1.f - sv), slope = sv + u * d, aq = av * q;
+      vec v = gv * slope, t = gv * (d * (2.f + u * (1.f - 2.f * sv))) * aq;
+      t1 += t;
+      tx += t * xhat;
+      vq += v * q;
+      if (dg) store_n(dg + at, slope * aq, left);
+      if (dx) store_n(dx + at, t * ra + v * cwv + hv * chv, left);
+    }
+    store(da + c, tx);
+    store(db + c, t1);
+    if (s->p[7]) store_n(s->p[7] + part * n.c + c, vq + tx, left);
+    if (s->p[8]) store_n(s->p[8] + part * n.c + c, t1, left);
+  }
+  if (!dx) return;
+  for (int64_t c = 0; c < n.c; c++) {
+    da[c] *= scale[c];
+    db[c] *= scale[c];
+  }
+  for (int64_t k = 0; k < n.groups; k++) {
+    const float mean = (float)fold_mean(&n, db, k), dot = (float)fold_mean(&n, da, k);
+    for (int64_t c = k * width; c < (k + 1) * width; c++) {
+      cx[c] -= r[c] * dot * r[c];
+      c1[c] -= r[c] * (mean + dot * m[c]);
+    }
+  }
+  for (int64_t p = 0; p < n.pixels; p++, x += n.c, dx += n.c)
+    for (int64_t c = 0; c < n.c; c += VL) {
+      const int64_t left = LEFT(n.c, c);
+      store_n(dx + c, load_n(dx + c, left) + (load_n(x + c, left) * load(cx + c) + load(c1 + c)), left);
+    }
+}
+WHOLE_OR_PARTIAL(norm_act_grad2, s->d[1])
 
 // norm_grad: p = x, g, stats, y; d = P, C, G. y = J(x)·g = r*(g - mean(g) - xhat*mean(g*xhat)).
 INLINE void norm_grad_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {

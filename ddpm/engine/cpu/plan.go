@@ -89,9 +89,13 @@ type statsKey struct {
 // forever is the last step of a buffer that outlives the run.
 const forever = 1 << 30
 
-// lower plans p on the arrays of st.
-func lower(in *isa, p *engine.Program, st *state) (*lowering, error) {
+// lower plans p on the arrays of st. A lean plan computes cheap values again rather
+// than keep them, see recompute.
+func lower(in *isa, p *engine.Program, st *state, lean bool) (*lowering, error) {
 	tasks, root := fuse(p)
+	if lean {
+		p, tasks, root = recompute(p, tasks, root)
+	}
 	l := &lowering{
 		isa: in, prog: p, root: root, stats: map[statsKey]ref{},
 		place: make([]ref, len(p.Values)), lastUse: make([]int, len(p.Values)), room: hoistMost,
@@ -188,6 +192,15 @@ func (l *lowering) value(v int) ref {
 		return ref{}
 	}
 	return l.place[l.root[v]]
+}
+
+// values is where the values are.
+func (l *lowering) values(vs []int) []ref {
+	refs := make([]ref, len(vs))
+	for i, v := range vs {
+		refs[i] = l.value(v)
+	}
+	return refs
 }
 
 // output is where value v is to be written. If one of the values in reuse is read

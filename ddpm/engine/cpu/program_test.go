@@ -234,6 +234,21 @@ func TestFusion(t *testing.T) {
 			}
 			return []*op.Node{x, a}, []*op.Node{d[0], d[1], y}
 		}, "siblings"},
+		{"second order, in place", func(g *engine.Graph) (in, out []*op.Node) {
+			x, a, b := g.Input("x", 2, 3, 3, 16), g.Input("a", 2, 16), g.Input("b", 2, 16)
+			gy, h := op.SiLU(g.Input("gy", 2, 3, 3, 16)), op.SiLU(g.Input("h", 2, 3, 3, 16))
+			return []*op.Node{x, a, b, op.Children(gy)[0], op.Children(h)[0]}, secondOrder(x, a, b, gy, h)
+		}, "siblings"},
+		{"second order, one gradient twice", func(g *engine.Graph) (in, out []*op.Node) {
+			x, a := g.Input("x", 2, 3, 3, 16), g.Input("a", 2, 16)
+			h := op.SiLU(x)
+			return []*op.Node{x, a}, secondOrder(x, a, a, h, h)
+		}, "siblings"},
+		{"second order of the gradient for x alone", func(g *engine.Graph) (in, out []*op.Node) {
+			x, a := g.Input("x", 2, 3, 3, 16), g.Input("a", 2, 16)
+			h := op.SiLU(x)
+			return []*op.Node{x, a}, secondOrder(h, a, a, h, op.Scale(x, 2))[:1]
+		}, "siblings"},
 		{"the gradient is the input", func(g *engine.Graph) (in, out []*op.Node) {
 			x, a := g.Input("x", 2, 3, 3, 16), g.Input("a", 2, 16)
 			h := op.SiLU(x)
@@ -265,6 +280,20 @@ func TestFusion(t *testing.T) {
 			}
 		})
 	}
+}
+
+// secondOrder returns the gradients of <h, dx> for x, a, b and gy, dx being the
+// gradient of a GNAct for x.
+func secondOrder(x, a, b, gy, h *op.Node) []*op.Node {
+	d, err := op.VJP(op.GNAct(x, a, b, 4), gy, []*op.Node{x})
+	if err != nil {
+		panic(err)
+	}
+	second, err := d[0].Op().(*op.Op).SymDiff(op.Children(d[0]), d[0], h)
+	if err != nil {
+		panic(err)
+	}
+	return second
 }
 
 func explain(t testing.TB, p *engine.Program) string {

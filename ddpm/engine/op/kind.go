@@ -4,7 +4,7 @@ package op
 type Kind uint8
 
 // The kinds. Shapes are those of the constructors of the same name; a name that
-// ends in 1 or 2 is a derivative of that order, DX, DW, DA, DB a derivative with
+// ends in 1 or 2 is a derivative of that order, DX, DW, DA, DB, DG a derivative with
 // respect to that input.
 const (
 	KindConv   Kind = iota // x, w -> y
@@ -35,6 +35,10 @@ const (
 	KindGNActDX    // x, A, B, g -> gradient for x
 	KindGNActDA    // x, A, B, g -> gradient for A
 	KindGNActDB    // x, A, B, g -> gradient for B
+	KindGNActDXDX  // x, A, B, g, h -> gradient of <h, GNActDX> for x
+	KindGNActDXDA  // x, A, B, g, h -> gradient of <h, GNActDX> for A
+	KindGNActDXDB  // x, A, B, g, h -> gradient of <h, GNActDX> for B
+	KindGNActDXDG  // x, A, B, g, h -> gradient of <h, GNActDX> for g
 
 	KindAttention    // qkv -> softmax(Q·Kᵀ/√d)·V, for each head
 	KindAttentionDX  // qkv, g -> gradient for qkv, J(qkv)ᵀ·g

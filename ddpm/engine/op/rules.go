@@ -1,6 +1,10 @@
 package op
 
-import "gorgonia.org/tensor"
+import (
+	"slices"
+
+	"gorgonia.org/tensor"
+)
 
 // rule is what the engine knows about a kind.
 type rule struct {
@@ -53,8 +57,8 @@ func init() {
 		}, func(_ *Op, in []*Node) *Node { return Mul(in[0], Sigmoid(in[0])) }},
 		KindSiLU1: {"silu1", 2, 2, func(_ *Op, in []*Node, _, g *Node) []*Node {
 			return []*Node{derived(KindSiLU2, in[0], in[1], g), derived(KindSiLU1, in[0], g)}
-		}, derivativeOf(KindSiLU)},
-		KindSiLU2:   {"silu2", 3, 3, nil, derivativeOf(KindSiLU1)},
+		}, derivativeOf(KindSiLU, 0)},
+		KindSiLU2:   {"silu2", 3, 3, nil, derivativeOf(KindSiLU1, 0)},
 		KindSoftmax: {"softmax", 1, 1, func(_ *Op, _ []*Node, y, g *Node) []*Node { return []*Node{derived(KindSoftmaxDX, y, g)} }, nil},
 		KindSoftmaxDX: {"softmaxDX", 2, 2, nil, func(o *Op, in []*Node) *Node {
 			y, g := in[0], in[1]
@@ -70,12 +74,14 @@ func init() {
 		}, expandGroupNorm},
 		KindGroupNorm1: {"groupnorm1", 2, 2, func(o *Op, in []*Node, _, g *Node) []*Node {
 			return []*Node{o.norm(KindGroupNorm2, in[0], in[1], g), o.norm(KindGroupNorm1, in[0], g)}
-		}, derivativeOf(KindGroupNorm)},
-		KindGroupNorm2: {"groupnorm2", 3, 3, nil, derivativeOf(KindGroupNorm1)},
+		}, derivativeOf(KindGroupNorm, 0)},
+		KindGroupNorm2: {"groupnorm2", 3, 3, nil, derivativeOf(KindGroupNorm1, 0)},
 		KindGNAct: {"gnact", 3, 3, func(o *Op, in []*Node, _, g *Node) []*Node {
-			return []*Node{o.gnAct(KindGNActDX, 0, in, g), o.gnAct(KindGNActDA, 1, in, g), o.gnAct(KindGNActDB, 2, in, g)}
+			return o.gnAct(KindGNActDX, in, g)
 		}, func(o *Op, in []*Node) *Node { _, u := o.affine(in); return SiLU(u) }},
-		KindGNActDX: {"gnactDX", 4, 4, nil, func(o *Op, in []*Node) *Node {
+		KindGNActDX: {"gnactDX", 4, 4, func(o *Op, in []*Node, _, h *Node) []*Node {
+			return o.gnAct(KindGNActDXDX, in, h)
+		}, func(o *Op, in []*Node) *Node {
 			_, u := o.affine(in)
 			gu := derived(KindSiLU1, u, in[3])
 			return o.norm(KindGroupNorm1, in[0], Mul(gu, Broadcast(in[1], PerSampleChannel, o.In[0], 0)))
@@ -88,17 +94,21 @@ func init() {
 			_, u := o.affine(in)
 			return Sum(derived(KindSiLU1, u, in[3]), PerSampleChannel, 0)
 		}},
+		KindGNActDXDX: {"gnactDXDX", 5, 5, nil, derivativeOf(KindGNActDX, 0)},
+		KindGNActDXDA: {"gnactDXDA", 5, 5, nil, derivativeOf(KindGNActDX, 1)},
+		KindGNActDXDB: {"gnactDXDB", 5, 5, nil, derivativeOf(KindGNActDX, 2)},
+		KindGNActDXDG: {"gnactDXDG", 5, 5, nil, derivativeOf(KindGNActDX, 3)},
 
 		KindAttention: {"attention", 1, 1, func(o *Op, in []*Node, _, g *Node) []*Node {
 			return []*Node{o.attention(KindAttentionDX, in[0], g)}
 		}, expandAttention},
 		KindAttentionDX: {"attentionDX", 2, 2, func(o *Op, in []*Node, _, g *Node) []*Node {
 			return []*Node{o.attention(KindAttentionDX2, in[0], in[1], g), o.attention(KindAttentionJVP, in[0], g)}
-		}, derivativeOf(KindAttention)},
+		}, derivativeOf(KindAttention, 0)},
 		KindAttentionJVP: {"attentionJVP", 2, 2, func(o *Op, in []*Node, _, g *Node) []*Node {
 			return []*Node{o.attention(KindAttentionDX2, in[0], g, in[1]), o.attention(KindAttentionDX, in[0], g)}
 		}, expandAttentionJVP},
-		KindAttentionDX2: {"attentionDX2", 3, 3, nil, derivativeOf(KindAttentionDX)},
+		KindAttentionDX2: {"attentionDX2", 3, 3, nil, derivativeOf(KindAttentionDX, 0)},
 
 		KindBroadcast: {"broadcast", 1, 1, func(o *Op, _ []*Node, _, g *Node) []*Node {
 			return []*Node{Sum(g, o.Axes(), o.Groups())}
@@ -172,18 +182,18 @@ func derived(k Kind, in ...*Node) *Node {
 }
 
 // derivativeOf expands a derivative kind: its inputs are those of base and, last,
-// the gradient of base's output; it is the gradient for base's first input.
-func derivativeOf(base Kind) func(*Op, []*Node) *Node {
+// the gradient of base's output; it is the gradient for base's input arg.
+func derivativeOf(base Kind, arg int) func(*Op, []*Node) *Node {
 	return func(o *Op, in []*Node) *Node {
 		args, g := in[:len(in)-1], in[len(in)-1]
 		b := *o
-		b.Kind, b.In = base, o.In[:len(args)]
+		b.Kind, b.In, b.Out = base, o.In[:len(args)], g.Shape()
 		// The walk must end at every argument: in a network one may depend on another.
 		grads, err := VJP(rules[base].expand(&b, args), g, args)
 		if err != nil {
 			panic(err) // the rules above are incomplete
 		}
-		return grads[0]
+		return grads[arg]
 	}
 }
 
@@ -201,9 +211,14 @@ func expandGroupNorm(o *Op, in []*Node) *Node {
 	return Mul(d, spread(Pow(AddConst(mean(Mul(d, d)), o.F), -0.5)))
 }
 
-// gnAct is the derivative kind k of the GNAct o for its input arg.
-func (o *Op) gnAct(k Kind, arg int, in []*Node, g *Node) *Node {
-	return apply(Op{Kind: k, Out: o.In[arg].Clone(), I: o.I, F: o.F}, in[0], in[1], in[2], g)
+// gnAct returns the gradients for all inputs of o, a GNAct or its derivative: the
+// kinds from first on, in the order of the inputs.
+func (o *Op) gnAct(first Kind, in []*Node, g *Node) []*Node {
+	grads := make([]*Node, len(in))
+	for i := range in {
+		grads[i] = apply(Op{Kind: first + Kind(i), Out: o.In[i].Clone(), I: o.I, F: o.F}, append(slices.Clone(in), g)...)
+	}
+	return grads
 }
 
 // affine returns the normalised x and u = xhat·A + B of a GNAct or one of its derivatives.

@@ -200,6 +200,9 @@ func Cases() []Case {
 		add("gnactDX "+c.name, op.KindGNActDX, vjp(0, act), c.x, ab, ab, c.x)
 		add("gnactDA "+c.name, op.KindGNActDA, vjp(1, act), c.x, ab, ab, c.x)
 		add("gnactDB "+c.name, op.KindGNActDB, vjp(2, act), c.x, ab, ab, c.x)
+		for i, of := range []string{"DX", "DA", "DB", "DG"} {
+			add("gnactDX"+of+" "+c.name, op.KindGNActDXDX+op.Kind(i), vjp(i, vjp(0, act)), c.x, ab, ab, c.x, c.x)
+		}
 	}
 
 	for _, c := range []struct{ n, p, d, heads int }{{2, 5, 4, 2}, {1, 7, 3, 1}, {1, 17, 8, 2}} {

@@ -58,6 +58,10 @@ var kernels = [op.NumKinds]kernel{
 	op.KindGNActDX:    gnActDX,
 	op.KindGNActDA:    gnActDA,
 	op.KindGNActDB:    gnActDB,
+	op.KindGNActDXDX:  gnActDXDX,
+	op.KindGNActDXDA:  gnActDXDA,
+	op.KindGNActDXDB:  gnActDXDB,
+	op.KindGNActDXDG:  gnActDXDG,
 
 	op.KindAttention:    attention,
 	op.KindAttentionDX:  attentionDX,

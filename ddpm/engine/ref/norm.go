@@ -114,3 +114,40 @@ func gnActDX(o *op.Op, x [][]float64, y []float64) {
 	eachGNAct(o, x, func(i, k int, _, u float64) { gu[i] = x[3][i] * silu1(u) * x[1][k] })
 	groupNorm1(o, [][]float64{x[0], gu}, y)
 }
+
+// The derivatives of dx = J(x)·w, w = g·silu'(u)·A, given its cotangent h. With
+// q = J(x)·h, the gradient of <h, dx> for u is g·silu''(u)·A·q.
+
+// eachSecond visits the entries as eachGNAct does, with q and the gradient for u.
+func eachSecond(o *op.Op, x [][]float64, f func(i, k int, xhat, u, q, du float64)) {
+	a, g, h := x[1], x[3], x[4]
+	q := make([]float64, len(h))
+	groupNorm1(o, [][]float64{x[0], h}, q)
+	eachGNAct(o, x, func(i, k int, xhat, u float64) { f(i, k, xhat, u, q[i], g[i]*silu2(u)*a[k]*q[i]) })
+}
+
+func gnActDXDG(o *op.Op, x [][]float64, y []float64) {
+	eachSecond(o, x, func(i, k int, _, u, q, _ float64) { y[i] = silu1(u) * x[1][k] * q })
+}
+
+func gnActDXDB(o *op.Op, x [][]float64, y []float64) {
+	eachSecond(o, x, func(_, k int, _, _, _, du float64) { y[k] += du })
+}
+
+func gnActDXDA(o *op.Op, x [][]float64, y []float64) {
+	eachSecond(o, x, func(i, k int, xhat, u, q, du float64) { y[k] += x[3][i]*silu1(u)*q + du*xhat })
+}
+
+// gnActDXDX is J(x)·(A·du) + d/dx <h, J(x)·w>.
+func gnActDXDX(o *op.Op, x [][]float64, y []float64) {
+	w, du, direct := make([]float64, len(y)), make([]float64, len(y)), make([]float64, len(y))
+	eachSecond(o, x, func(i, k int, _, u, _, d float64) {
+		w[i] = x[3][i] * silu1(u) * x[1][k]
+		du[i] = x[1][k] * d
+	})
+	groupNorm1(o, [][]float64{x[0], du}, direct)
+	groupNorm2(o, [][]float64{x[0], w, x[4]}, y)
+	for i := range y {
+		y[i] += direct[i]
+	}
+}

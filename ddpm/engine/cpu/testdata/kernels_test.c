@@ -188,6 +188,8 @@ static void bounds(int64_t n, int64_t pixels, int64_t c, int64_t groups) {
   run((struct cpu_step){CPU_norm_grad2, (int)n, {x, g, h, stats, y}, {pixels, c, groups}, {0}});
   run((struct cpu_step){CPU_norm_act_grad, (int)n, {x, a, b, g, stats, y, da, db}, {pixels, c, groups}, {0}});
   run((struct cpu_step){CPU_norm_act_grad, (int)n, {x, a, b, g, stats, NULL, da, NULL}, {pixels, c, groups}, {0}});
+  run((struct cpu_step){CPU_norm_act_grad2, (int)n, {x, a, b, g, h, stats, y, da, db, g}, {pixels, c, groups}, {0}});
+  run((struct cpu_step){CPU_norm_act_grad2, (int)n, {x, a, b, g, h, stats, NULL, NULL, db, NULL}, {pixels, c, groups}, {0}});
   for (int k = CPU_add; k <= CPU_silu_grad2; k++)
     run((struct cpu_step){k, (int)((size + 99) / 100), {x, g, h, y}, {size, 100}, {2}});
   for (int k = CPU_softmax; k <= CPU_log_softmax; k++)
