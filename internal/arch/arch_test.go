@@ -43,7 +43,7 @@ var rules = []rule{
 	{"internal/cell", nil},
 	{"internal/display", []string{"internal/render"}},
 	{"internal/arch", nil},
-	{"internal/bench", []string{"ddpm", "ddpm/engine/cpu"}},
+	{"internal/bench", []string{"ddpm", "ddpm/engine/...", "ddpm/unet", "ddpm/philox", "internal/render"}},
 	{"notebooks", []string{"ddpm", "experiments", "kernel/kerneltest"}},
 }
 

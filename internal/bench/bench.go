@@ -1,0 +1,200 @@
+// Package bench measures the CPU engine: steps of training and sampling beside the same
+// in PyTorch, rates of single operations beside the machine's peak, memory.
+//
+// Each work runs in processes of its own, ours (Work) and one for each mode of PyTorch
+// (peer.py), which speak one protocol and take turns on the same cores. Ours run
+// ddpm.Train and ddpm.Network as users do.
+package bench
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"time"
+
+	"ddpmlab/ddpm/philox"
+)
+
+// Options says what to measure and how.
+type Options struct {
+	Only    *regexp.Regexp // names of works; nil: all
+	Threads int            // of both sides; 0: one a core
+	Worker  []string       // the command that runs Work
+	Python  string         // an interpreter that has PyTorch; "": ours alone
+	Quick   bool           // torch.compile for the first network only
+	Rounds  int            // turns of each side; 0: 7, quick 5
+	Limit   time.Duration  // for one mode of PyTorch to get warm; 0: 15 minutes, quick 4
+	Guard   []string       // a command that each turn waits for, see guard
+	Log     func(format string, args ...any)
+}
+
+// Result is one line of the table. Times are medians.
+type Result struct {
+	Name     string  `json:"name"`
+	Ours     float64 `json:"ours"`
+	Base     float64 `json:"base"`      // 0: nothing to compare with
+	BaseMode string  `json:"base_mode"` // what Base is of
+	Unit     string  `json:"unit"`
+	Ratio    float64 `json:"ratio"` // Ours/Base
+}
+
+func (r Result) against(base float64, mode string) Result {
+	r.Base, r.BaseMode, r.Ratio = base, mode, r.Ours/base
+	return r
+}
+
+// Report is all that was measured.
+type Report struct {
+	Device  string
+	Torch   string // PyTorch's version
+	Rounds  int
+	Results []Result
+	Samples map[string][]float64 // by name and side, of each round, in ms
+	LeftOut []string             // modes of PyTorch, and why
+}
+
+// A mode is a way in which PyTorch runs a work.
+type mode struct {
+	precision string
+	compile   bool
+}
+
+func (m mode) String() string {
+	if m.compile {
+		return m.precision + " compile"
+	}
+	return m.precision + " eager"
+}
+
+var modes = []mode{{"f32", false}, {"bf16", false}, {"f32", true}, {"bf16", true}}
+
+// Run measures.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	if o.Threads == 0 {
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	o.Rounds = cmpOr(o.Rounds, o.Quick, 5, 7)
+	o.Limit = cmpOr(o.Limit, o.Quick, 4*time.Minute, 15*time.Minute)
+	dir, err := os.MkdirTemp("", "ddpmlab-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{o: o, dir: dir, weights: map[string]string{}, report: &Report{Rounds: o.Rounds, Samples: map[string][]float64{}}}
+	for _, w := range works() {
+		if o.Only != nil && !o.Only.MatchString(w.name()) {
+			continue
+		}
+		if err := b.measure(ctx, w); err != nil {
+			return b.report, fmt.Errorf("%s: %w", w.name(), err)
+		}
+	}
+	return b.report, nil
+}
+
+func cmpOr[T comparable](given T, quick bool, ifQuick, otherwise T) T {
+	var zero T
+	switch {
+	case given != zero:
+		return given
+	case quick:
+		return ifQuick
+	}
+	return otherwise
+}
+
+type bench struct {
+	o       Options
+	dir     string
+	weights map[string]string // files by network
+	report  *Report
+}
+
+// job is what both sides are given.
+func (b *bench) job(w work) (job, error) {
+	j := job{Kind: w.kind, Batch: w.batch, Model: w.model, Threads: b.o.Threads, Shapes: w.shapes(), Weights: b.weights[w.net]}
+	if j.Weights == "" {
+		j.Weights = filepath.Join(b.dir, w.net)
+		if err := writeWeights(j.Weights, w.model); err != nil {
+			return j, err
+		}
+		b.weights[w.net] = j.Weights
+	}
+	if b.o.Python != "" && w.kind != memory {
+		j.T = []int{10, 600}
+		j.X = make([]float32, len(j.T)*pixels(w.model))
+		philox.Key(1, "bench check").Normals(j.X, 0, 0)
+	}
+	return j, nil
+}
+
+// measure starts all sides of a work and lets them take turns.
+func (b *bench) measure(ctx context.Context, w work) error {
+	j, err := b.job(w)
+	if err != nil {
+		return err
+	}
+	b.o.Log("%s: ddpmlab", w.name())
+	if w.kind == gpOverADM {
+		j.Kind = gp
+	}
+	ours, err := start(ctx, "", b.o.Worker, j, b.o.Limit)
+	if err != nil {
+		return err
+	}
+	defer ours.end()
+	b.report.Device = ours.hello.Version
+	theirs, err := b.startBase(ctx, w, j, ours)
+	defer func() {
+		for _, s := range theirs {
+			s.end()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if w.kind == memory {
+		b.add(Result{Name: w.name(), Ours: float64(ours.hello.Bytes) / 1e6, Unit: "MB"}, theirs, func(s *side) float64 { return float64(s.hello.Bytes) / 1e6 })
+		return nil
+	}
+	if err := b.rounds(ctx, append([]*side{ours}, theirs...)); err != nil {
+		return err
+	}
+	b.report.Samples[w.name()+"/by=ddpmlab"] = ours.turns
+	for _, s := range theirs {
+		b.report.Samples[w.name()+"/by="+s.mode] = s.turns
+	}
+	b.add(Result{Name: w.name(), Ours: median(ours.ms), Unit: "ms"}, theirs, func(s *side) float64 { return median(s.ms) })
+	return nil
+}
+
+// startBase starts what ours is compared with.
+func (b *bench) startBase(ctx context.Context, w work, j job, ours *side) ([]*side, error) {
+	if w.kind != gpOverADM {
+		return b.startTheirs(ctx, w, j, ours)
+	}
+	j.Kind = step
+	s, err := start(ctx, "ddpmlab step", b.o.Worker, j, b.o.Limit)
+	if err != nil {
+		return nil, err
+	}
+	return []*side{s}, nil
+}
+
+// add adds a result beside the best of theirs.
+func (b *bench) add(r Result, theirs []*side, value func(*side) float64) {
+	if len(theirs) > 0 {
+		best := slices.MinFunc(theirs, func(s, t *side) int { return cmp.Compare(value(s), value(t)) })
+		r = r.against(value(best), best.mode)
+	}
+	b.report.Results = append(b.report.Results, r)
+	b.o.Log("%s: %.4g %s, base %.4g (%s), ratio %.2f", r.Name, r.Ours, r.Unit, r.Base, r.BaseMode, r.Ratio)
+}
