@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,13 +52,19 @@ is checked; the base is the fastest mode. It is installed on first use, several 
 			if err != nil {
 				return err
 			}
-			if len(r.Results) == 0 {
+			tables := r.Tables()
+			switch {
+			case len(tables) == 0:
 				return usagef("no work's name matches --only %q", only.String())
+			case *asJSON:
+				return printJSON(w.out, slices.Concat(r.Results, r.Ops))
 			}
-			if *asJSON {
-				return printJSON(w.out, r.Results)
+			for _, t := range tables {
+				if err := printf(w.out, "%v\n\n", t); err != nil {
+					return err
+				}
 			}
-			return printf(w.out, "%v\n", r.Table())
+			return nil
 		}
 	},
 }

@@ -58,7 +58,7 @@ var homes = []struct {
 	{"github.com/cosmos72/gomacro", []string{"kernel", "kernel/symbols", "kernel/symbols/gen"}},
 	{"gonum.org/v1/plot", []string{"plots", "kernel/symbols"}},
 	{"gorgonia.org/", []string{"ddpm/engine/...", "ddpm/unet"}},
-	{"C", []string{"ddpm/engine/cpu"}},
+	{"C", []string{"ddpm/engine/cpu", "internal/bench"}},
 }
 
 func TestArrows(t *testing.T) {

@@ -54,6 +54,8 @@ type Report struct {
 	Torch   string // PyTorch's version
 	Rounds  int
 	Results []Result
+	Peaks   []Peak
+	Ops     []Result             // rates of operations beside the last of Peaks
 	Samples map[string][]float64 // by name and side, of each round, in ms
 	LeftOut []string             // modes of PyTorch, and why
 }
@@ -90,15 +92,18 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	defer os.RemoveAll(dir)
 	b := &bench{o: o, dir: dir, weights: map[string]string{}, report: &Report{Rounds: o.Rounds, Samples: map[string][]float64{}}}
 	for _, w := range works() {
-		if o.Only != nil && !o.Only.MatchString(w.name()) {
+		if !b.wants(w.name()) {
 			continue
 		}
 		if err := b.measure(ctx, w); err != nil {
 			return b.report, fmt.Errorf("%s: %w", w.name(), err)
 		}
 	}
-	return b.report, nil
+	return b.report, b.roofline(ctx)
 }
+
+// wants reports whether Options.Only lets the work be measured.
+func (b *bench) wants(name string) bool { return b.o.Only == nil || b.o.Only.MatchString(name) }
 
 func cmpOr[T comparable](given T, quick bool, ifQuick, otherwise T) T {
 	var zero T

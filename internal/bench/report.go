@@ -6,8 +6,19 @@ import (
 	"ddpmlab/internal/render"
 )
 
-// Table is the results to be read.
-func (r *Report) Table() *render.Table {
+// Tables are the results to be read: steps, and rates of operations.
+func (r *Report) Tables() []*render.Table {
+	var all []*render.Table
+	if len(r.Results) > 0 {
+		all = append(all, r.steps())
+	}
+	if len(r.Peaks) > 0 {
+		all = append(all, r.rates())
+	}
+	return all
+}
+
+func (r *Report) steps() *render.Table {
 	caption := r.Device
 	if r.Torch != "" {
 		caption += "; PyTorch " + r.Torch
@@ -26,6 +37,21 @@ func (r *Report) Table() *render.Table {
 	for _, l := range r.LeftOut {
 		t.Notes = append(t.Notes, "left out: "+l)
 	}
+	return t
+}
+
+func (r *Report) rates() *render.Table {
+	t := &render.Table{
+		Caption: r.Device + "; rates of operations",
+		Columns: append(render.Left("operation"), render.Right("rate", "of the peak")...),
+	}
+	for _, x := range r.Ops {
+		t.Add(x.Name, amount(x.Ours, x.Unit), fmt.Sprintf("%.2f", x.Ratio))
+	}
+	for _, p := range r.Peaks {
+		t.Notes = append(t.Notes, fmt.Sprintf("peak of %d threads: %.0f GF/s of fused multiply-adds, %.1f GB/s to and from memory", p.Threads, p.GFlops, p.GBytes))
+	}
+	t.Notes = append(t.Notes, "A 3x3 convolution counts the arithmetic of a direct one and may pass the peak; operands that fit the caches may pass the memory's.")
 	return t
 }
 
