@@ -1,12 +1,27 @@
 # What the README's two commands do not need.
 
-.PHONY: test ci generate
+.PHONY: test ci generate test-clients test-neon
 
 test:
 	go test ./...
 
 ci:
 	bash .ci/run
+
+# Tests that install programs of their own, as root with apt-get. CI runs them last.
+test-clients: test-neon
+
+# The kernels' NEON instance, built for 64-bit ARM and run by an emulator, with traps for
+# undefined behaviour. Without the sanitizer's library: it needs none of ARM's.
+NEON := $(or $(TMPDIR),/tmp)/ddpmlab-kernels-neon
+
+test-neon:
+	.ci/debian aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu aarch64-linux-gnu-ld=binutils-aarch64-linux-gnu qemu-aarch64=qemu-user
+	@test -e /usr/aarch64-linux-gnu/include/stdio.h || .ci/debian /none=libc6-dev-arm64-cross
+	aarch64-linux-gnu-gcc -O2 -Wall -Wextra -Werror -Wno-psabi -fsanitize=undefined -fsanitize-undefined-trap-on-error \
+		-static -o $(NEON) ddpm/engine/cpu/*.c ddpm/engine/cpu/testdata/kernels_test.c -lm
+	qemu-aarch64 $(NEON)
+	@rm -f $(NEON)
 
 # The tables of what notebook cells can import.
 generate:
