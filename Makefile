@@ -16,8 +16,7 @@ test-clients: test-neon
 NEON := $(or $(TMPDIR),/tmp)/ddpmlab-kernels-neon
 
 test-neon:
-	.ci/debian aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu aarch64-linux-gnu-ld=binutils-aarch64-linux-gnu qemu-aarch64=qemu-user
-	@test -e /usr/aarch64-linux-gnu/include/stdio.h || .ci/debian /none=libc6-dev-arm64-cross
+	.ci/debian aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/include/stdio.h=libc6-dev-arm64-cross qemu-aarch64=qemu-user
 	aarch64-linux-gnu-gcc -O2 -Wall -Wextra -Werror -Wno-psabi -fsanitize=undefined -fsanitize-undefined-trap-on-error \
 		-static -o $(NEON) ddpm/engine/cpu/*.c ddpm/engine/cpu/testdata/kernels_test.c -lm
 	qemu-aarch64 $(NEON)

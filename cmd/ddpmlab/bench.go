@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"ddpmlab/internal/bench"
+	"ddpmlab/internal/render"
 )
 
 var benchEngine = command{
@@ -20,7 +23,11 @@ var benchEngine = command{
 in which all sides take turns.
 
 --torch adds PyTorch, in float32 and bfloat16 autocast, eager and compiled, with the same network on the same weights, which
-is checked; the base is the fastest mode. It is installed on first use, several GB, unless --torch=PYTHON names an interpreter that has it.`,
+is checked; the base is the fastest mode. It is installed on first use, several GB, unless --torch=PYTHON names an interpreter that has it.
+
+--quick takes the compiled modes of the other networks from the run that is recorded, and says so.
+
+With --json: an array of {name, ours, base, base_mode, unit, ratio}; base is 0 where there is none.`,
 	examples: []string{"bench engine --only '^step/'", "bench engine --torch --quick"},
 	setup: func(f *flag.FlagSet) action {
 		o := bench.Options{}
@@ -30,10 +37,14 @@ is checked; the base is the fastest mode. It is installed on first use, several 
 		f.Var(&torch, "torch", "add PyTorch; --torch=`PYTHON` names an interpreter that has it")
 		f.BoolVar(&o.Quick, "quick", false, "fewer rounds; torch.compile for the first network only")
 		f.IntVar(&o.Rounds, "rounds", 0, "`N` turns of each side; 0: 7, with --quick 5")
-		f.DurationVar(&o.Limit, "limit", 0, "`TIME` for one mode of PyTorch to get warm, then it is left out; 0: 15m, with --quick 4m")
+		f.DurationVar(&o.Limit, "limit", 0, "`TIME` for one mode of PyTorch to get warm, then it is left out; 0: 15m, with --quick 150s")
 		guard := f.String("guard", "", "run each round while `COMMAND` cat runs, as one that waits until the machine is free")
 		f.IntVar(&o.Threads, "threads", 0, "compute on `N` threads, on both sides; 0: one a core")
 		asJSON := jsonFlag(f)
+		asMarkdown := f.Bool("markdown", false, "print Markdown, as in the README")
+		out := f.String("out", "", "write each round's times to `FILE`, to be read by benchstat")
+		record := f.String("record", "", "keep the times of all of PyTorch's modes in `FILE`, for --quick: internal/bench/recorded.json")
+		growth := f.Bool("growth", false, "measure instead how a training step grows with batch, channels and size")
 		return func(ctx context.Context, _ []string, w world) error {
 			o.Only, o.Guard = only.Regexp, strings.Fields(*guard)
 			self, err := os.Executable()
@@ -48,7 +59,23 @@ is checked; the base is the fastest mode. It is installed on first use, several 
 			if o.Python, err = torch.python(ctx, o.Log); err != nil {
 				return err
 			}
+			show := func(t *render.Table) error {
+				if *asMarkdown {
+					return printf(w.out, "%s\n", t.Markdown())
+				}
+				return printf(w.out, "%v\n\n", t)
+			}
+			if *growth {
+				t, err := bench.Growth(ctx, o)
+				if err != nil {
+					return err
+				}
+				return show(t)
+			}
 			r, err := bench.Run(ctx, o)
+			if r != nil && len(r.Results)+len(r.Ops)+len(r.Peaks) > 0 {
+				err = errors.Join(err, writeReport(r, *out, *record))
+			}
 			if err != nil {
 				return err
 			}
@@ -60,13 +87,30 @@ is checked; the base is the fastest mode. It is installed on first use, several 
 				return printJSON(w.out, slices.Concat(r.Results, r.Ops))
 			}
 			for _, t := range tables {
-				if err := printf(w.out, "%v\n\n", t); err != nil {
+				if err := show(t); err != nil {
 					return err
 				}
 			}
 			return nil
 		}
 	},
+}
+
+// writeReport writes the files that are asked for, also of a run that was broken off.
+func writeReport(r *bench.Report, out, record string) error {
+	if out != "" {
+		var b bytes.Buffer
+		if err := r.WriteSamples(&b); err != nil {
+			return err
+		}
+		if err := writeFile(out, b.Bytes()); err != nil {
+			return err
+		}
+	}
+	if record != "" {
+		return r.Record(record)
+	}
+	return nil
 }
 
 var benchWorker = command{

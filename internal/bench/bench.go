@@ -10,11 +10,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"ddpmlab/ddpm/philox"
@@ -28,7 +30,7 @@ type Options struct {
 	Python  string         // an interpreter that has PyTorch; "": ours alone
 	Quick   bool           // torch.compile for the first network only
 	Rounds  int            // turns of each side; 0: 7, quick 5
-	Limit   time.Duration  // for one mode of PyTorch to get warm; 0: 15 minutes, quick 4
+	Limit   time.Duration  // for one mode of PyTorch to get warm; 0: 15 minutes, quick 150 s
 	Guard   []string       // a command that each turn waits for, see guard
 	Log     func(format string, args ...any)
 }
@@ -50,6 +52,8 @@ func (r Result) against(base float64, mode string) Result {
 
 // Report is all that was measured.
 type Report struct {
+	Machine string
+	Threads int
 	Device  string
 	Torch   string // PyTorch's version
 	Rounds  int
@@ -58,6 +62,8 @@ type Report struct {
 	Ops     []Result             // rates of operations beside the last of Peaks
 	Samples map[string][]float64 // by name and side, of each round, in ms
 	LeftOut []string             // modes of PyTorch, and why
+
+	modes map[string]map[string]float64 // of PyTorch, by work
 }
 
 // A mode is a way in which PyTorch runs a work.
@@ -77,20 +83,11 @@ var modes = []mode{{"f32", false}, {"bf16", false}, {"f32", true}, {"bf16", true
 
 // Run measures.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	if o.Threads == 0 {
-		o.Threads = runtime.GOMAXPROCS(0)
-	}
-	if o.Log == nil {
-		o.Log = func(string, ...any) {}
-	}
-	o.Rounds = cmpOr(o.Rounds, o.Quick, 5, 7)
-	o.Limit = cmpOr(o.Limit, o.Quick, 4*time.Minute, 15*time.Minute)
-	dir, err := os.MkdirTemp("", "ddpmlab-bench-")
+	b, done, err := newBench(o)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	b := &bench{o: o, dir: dir, weights: map[string]string{}, report: &Report{Rounds: o.Rounds, Samples: map[string][]float64{}}}
+	defer done()
 	for _, w := range works() {
 		if !b.wants(w.name()) {
 			continue
@@ -100,6 +97,34 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		}
 	}
 	return b.report, b.roofline(ctx)
+}
+
+// newBench fills in the options that are not given. Call done in the end.
+func newBench(o Options) (b *bench, done func(), err error) {
+	o.Threads = cmp.Or(o.Threads, runtime.GOMAXPROCS(0))
+	rounds, limit := 7, 15*time.Minute
+	if o.Quick {
+		rounds, limit = 5, 150*time.Second
+	}
+	o.Rounds, o.Limit = cmp.Or(o.Rounds, rounds), cmp.Or(o.Limit, limit)
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	b = &bench{o: o, weights: map[string]string{}, report: &Report{
+		Machine: machine(), Threads: o.Threads, Rounds: o.Rounds,
+		Samples: map[string][]float64{}, modes: map[string]map[string]float64{},
+	}}
+	if b.recorded, err = recorded(recordedText); err != nil {
+		return nil, nil, err
+	}
+	if b.dir, err = os.MkdirTemp("", "ddpmlab-bench-"); err != nil {
+		return nil, nil, err
+	}
+	b.peer = filepath.Join(b.dir, "peer.py")
+	if err := os.WriteFile(b.peer, []byte(peer), 0o600); err != nil {
+		return nil, nil, err
+	}
+	return b, func() { _ = os.RemoveAll(b.dir) }, nil
 }
 
 // wants reports whether Options.Only lets the work be measured.
@@ -117,10 +142,12 @@ func cmpOr[T comparable](given T, quick bool, ifQuick, otherwise T) T {
 }
 
 type bench struct {
-	o       Options
-	dir     string
-	weights map[string]string // files by network
-	report  *Report
+	o        Options
+	dir      string            // for what follows
+	peer     string            // peer.py
+	weights  map[string]string // files by network
+	recorded map[string]record
+	report   *Report
 }
 
 // job is what both sides are given.
@@ -194,12 +221,33 @@ func (b *bench) startBase(ctx context.Context, w work, j job, ours *side) ([]*si
 	return []*side{s}, nil
 }
 
-// add adds a result beside the best of theirs.
+// ways is a mode without the layout that was chosen in it.
+func ways(mode string) string {
+	w, _, _ := strings.Cut(mode, ",")
+	return w
+}
+
+// add adds a result beside the best of theirs. A quick run also looks at the modes that
+// it leaves to the recorded one.
 func (b *bench) add(r Result, theirs []*side, value func(*side) float64) {
-	if len(theirs) > 0 {
-		best := slices.MinFunc(theirs, func(s, t *side) int { return cmp.Compare(value(s), value(t)) })
-		r = r.against(value(best), best.mode)
+	modes := map[string]float64{}
+	for _, s := range theirs {
+		modes[s.mode] = value(s)
+		b.o.Log("%s: PyTorch %s %.4g %s", r.Name, s.mode, value(s), r.Unit)
+	}
+	b.report.modes[r.Name] = maps.Clone(modes)
+	if old := b.recorded[r.Name]; b.o.Quick && b.o.Python != "" {
+		for mode, v := range old.Modes {
+			if !slices.ContainsFunc(theirs, func(s *side) bool { return ways(s.mode) == ways(mode) }) {
+				modes[fmt.Sprintf("%s (recorded %s, %s, PyTorch %s)", mode, old.Date, old.Machine, old.Torch)] = v
+			}
+		}
+	}
+	for mode, v := range modes {
+		if r.Base == 0 || v < r.Base {
+			r = r.against(v, mode)
+		}
 	}
 	b.report.Results = append(b.report.Results, r)
-	b.o.Log("%s: %.4g %s, base %.4g (%s), ratio %.2f", r.Name, r.Ours, r.Unit, r.Base, r.BaseMode, r.Ratio)
+	b.o.Log("%s: %.4g %s; base %.4g (%s), ratio %.2f", r.Name, r.Ours, r.Unit, r.Base, r.BaseMode, r.Ratio)
 }

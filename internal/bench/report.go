@@ -19,7 +19,7 @@ func (r *Report) Tables() []*render.Table {
 }
 
 func (r *Report) steps() *render.Table {
-	caption := r.Device
+	caption := r.Machine + "; " + r.Device
 	if r.Torch != "" {
 		caption += "; PyTorch " + r.Torch
 	}
@@ -42,7 +42,7 @@ func (r *Report) steps() *render.Table {
 
 func (r *Report) rates() *render.Table {
 	t := &render.Table{
-		Caption: r.Device + "; rates of operations",
+		Caption: r.Machine + "; " + r.Device + "; rates of operations",
 		Columns: append(render.Left("operation"), render.Right("rate", "of the peak")...),
 	}
 	for _, x := range r.Ops {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +31,9 @@ type side struct {
 func start(ctx context.Context, mode string, argv []string, j job, limit time.Duration) (*side, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), fmt.Sprintf("OMP_NUM_THREADS=%d", j.Threads))
+	if cache, err := os.UserCacheDir(); err == nil { // what torch.compile compiles is kept
+		cmd.Env = append(cmd.Env, "TORCHINDUCTOR_CACHE_DIR="+filepath.Join(cache, "ddpmlab", "torch-compiled"))
+	}
 	s := &side{mode: mode, cmd: cmd, lines: make(chan []byte)}
 	cmd.Stderr = &s.said
 	// torch.compile starts compilers: all of them end with their parent.

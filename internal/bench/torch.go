@@ -42,7 +42,7 @@ func (b *bench) startTheirs(ctx context.Context, w work, j job, ours *side) ([]*
 			}
 		}
 		b.o.Log("%s: PyTorch %v", w.name(), m)
-		s, err := start(ctx, m.String(), []string{b.o.Python, "-c", peer}, j, b.o.Limit)
+		s, err := start(ctx, m.String(), []string{b.o.Python, b.peer}, j, b.o.Limit)
 		switch {
 		case ctx.Err() != nil:
 			return all, ctx.Err()
@@ -52,12 +52,12 @@ func (b *bench) startTheirs(ctx context.Context, w work, j job, ours *side) ([]*
 			b.leave(w, m, err)
 			continue
 		}
+		all = append(all, s)
 		b.report.Torch = s.hello.Version
 		if s.hello.Layout != "" {
 			layout[m.precision] = []string{s.hello.Layout}
 			s.mode += ", " + strings.TrimSuffix(s.hello.Layout, "_format")
 		}
-		all = append(all, s)
 		if err := sameNetwork(ours.hello, s.hello, m); err != nil {
 			return all, err
 		}
