@@ -130,17 +130,6 @@ func newBench(o Options) (b *bench, done func(), err error) {
 // wants reports whether Options.Only lets the work be measured.
 func (b *bench) wants(name string) bool { return b.o.Only == nil || b.o.Only.MatchString(name) }
 
-func cmpOr[T comparable](given T, quick bool, ifQuick, otherwise T) T {
-	var zero T
-	switch {
-	case given != zero:
-		return given
-	case quick:
-		return ifQuick
-	}
-	return otherwise
-}
-
 type bench struct {
 	o        Options
 	dir      string            // for what follows
