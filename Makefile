@@ -1,8 +1,6 @@
 # What the README's two commands do not need.
 
-TORCH ?= $(HOME)/.cache/ddpmlab/torch-2.15.0
-
-.PHONY: test ci generate bench-torch
+.PHONY: test ci generate test-clients test-neon
 
 test:
 	go test ./...
@@ -10,15 +8,20 @@ test:
 ci:
 	bash .ci/run
 
+# Tests that install programs of their own, as root with apt-get. CI runs them last.
+test-clients: test-neon
+
+# The kernels' NEON instance, built for 64-bit ARM and run by an emulator, with traps for
+# undefined behaviour. Without the sanitizer's library: it needs none of ARM's.
+NEON := $(or $(TMPDIR),/tmp)/ddpmlab-kernels-neon
+
+test-neon:
+	.ci/debian aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/include/stdio.h=libc6-dev-arm64-cross qemu-aarch64=qemu-user
+	aarch64-linux-gnu-gcc -O2 -Wall -Wextra -Werror -Wno-psabi -fsanitize=undefined -fsanitize-undefined-trap-on-error \
+		-static -o $(NEON) ddpm/engine/cpu/*.c ddpm/engine/cpu/testdata/kernels_test.c -lm
+	qemu-aarch64 $(NEON)
+	@rm -f $(NEON)
+
 # The tables of what notebook cells can import.
 generate:
 	go generate ./...
-
-# Training and sampling steps beside the same in PyTorch, installed on demand
-# (several GB) into TORCH. Wants a quiet machine.
-bench-torch: $(TORCH)/bin/python
-	go run ./internal/bench -python $(TORCH)/bin/python
-
-$(TORCH)/bin/python:
-	python3 -m venv $(TORCH)
-	$(TORCH)/bin/pip install --quiet torch==2.15.0 numpy || (rm -rf $(TORCH); false)

@@ -43,7 +43,7 @@ var rules = []rule{
 	{"internal/cell", nil},
 	{"internal/display", []string{"internal/render"}},
 	{"internal/arch", nil},
-	{"internal/bench", []string{"ddpm", "ddpm/engine/cpu"}},
+	{"internal/bench", []string{"ddpm", "ddpm/engine/...", "ddpm/unet", "ddpm/philox", "internal/render"}},
 	{"notebooks", []string{"ddpm", "experiments", "kernel/kerneltest"}},
 }
 
@@ -58,7 +58,7 @@ var homes = []struct {
 	{"github.com/cosmos72/gomacro", []string{"kernel", "kernel/symbols", "kernel/symbols/gen"}},
 	{"gonum.org/v1/plot", []string{"plots", "kernel/symbols"}},
 	{"gorgonia.org/", []string{"ddpm/engine/...", "ddpm/unet"}},
-	{"C", []string{"ddpm/engine/cpu"}},
+	{"C", []string{"ddpm/engine/cpu", "internal/bench"}},
 }
 
 func TestArrows(t *testing.T) {
