@@ -30,7 +30,7 @@ type netExec struct {
 
 // netBatches are the batch sizes a network is compiled for, when first needed. A
 // batch that is not full is filled up with zeros.
-var netBatches = [...]int{8, 16, 32, chunk}
+var netBatches = [...]int{1, 2, 4, 8, 16, 32, chunk}
 
 // NewNetwork loads the EMA weights of c on a device. Close it after use.
 func NewNetwork(c *Checkpoint, opts ...Option) (*Network, error) {
