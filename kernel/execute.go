@@ -17,6 +17,7 @@ type executeRequest struct {
 	Silent          bool              `json:"silent"`
 	StoreHistory    *bool             `json:"store_history"` // default true
 	UserExpressions map[string]string `json:"user_expressions"`
+	AllowStdin      bool              `json:"allow_stdin"`
 	StopOnError     *bool             `json:"stop_on_error"` // default true
 }
 
@@ -28,17 +29,17 @@ func (k *kernel) execute(r request) {
 		return
 	}
 	store := !q.Silent && (q.StoreHistory == nil || *q.StoreHistory)
-	ctx, n := k.begin(q.Code, store)
+	n := k.number(store)
+	h := &host{k: k, r: r, allowInput: q.AllowStdin}
+	ctx := cell.WithHost(k.withCell(k.begin(), q.Code), h)
 	k.parent.Store(r.message)
 	if !q.Silent {
 		k.publish(r.message, "execute_input", map[string]any{"code": q.Code, "execution_count": n})
 	}
 
-	sink := newCellSink(func(id string, update bool, b render.Bundle) { k.show(r.message, id, update, b) })
-	throttle := display.NewThrottle(sink)
-	vs, f := k.in.Eval(display.NewContext(ctx, throttle), source{Number: n, Source: q.Code, Aside: !store})
-	throttle.Flush()
-	sink.flush()
+	ctx, finish := k.withSink(ctx, r)
+	vs, f := k.in.Eval(ctx, source{Number: n, Source: q.Code, Aside: !store})
+	finish()
 
 	var result render.Bundle
 	if f == nil {
@@ -48,13 +49,19 @@ func (k *kernel) execute(r request) {
 		}
 	}
 	k.capture.flush()
-	k.end(store, q.Code, result, f)
+	k.ran(q.Code)
+	k.end()
+	if store {
+		defer k.remember(n, q.Code, result.String())
+	}
 
 	if f != nil {
 		lines := f.text(k.in.Line)
 		k.publish(r.message, "error", map[string]any{"ename": f.Name, "evalue": f.Message, "traceback": lines})
 		content := errorContent(f.Name, f.Message, lines)
 		content["execution_count"] = n
+		content["payload"] = h.payload()
+		content["user_expressions"] = map[string]any{}
 		k.reply(r, content)
 		if q.StopOnError == nil || *q.StopOnError {
 			k.abortQueued()
@@ -68,18 +75,27 @@ func (k *kernel) execute(r request) {
 		})
 	}
 	k.reply(r, map[string]any{
-		"status": "ok", "execution_count": n, "payload": []any{},
+		"status": "ok", "execution_count": n, "payload": h.payload(),
 		"user_expressions": k.userExpressions(ctx, n, q.UserExpressions),
 	})
 }
 
-// begin makes a cell's context and number.
-func (k *kernel) begin(code string, store bool) (context.Context, int) {
+// number is the execution count of the coming cell; one that is not stored has its
+// predecessor's.
+func (k *kernel) number(store bool) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if store {
 		k.count++
 	}
+	return max(k.count, 1)
+}
+
+// begin is the context in which code of the user's runs, of which there is one at a time;
+// interrupt ends it until end is called.
+func (k *kernel) begin() context.Context {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	ctx, cancel := context.WithCancelCause(k.background.ctx)
 	k.cancel = cancel
 	select {
@@ -87,19 +103,40 @@ func (k *kernel) begin(code string, store bool) (context.Context, int) {
 		cancel(errShutdown)
 	default:
 	}
-	return cell.NewContext(ctx, cell.Cell{
-		Notebook: os.Getenv("JPY_SESSION_NAME"), Index: k.count, Source: code, Before: slices.Clip(k.sources),
-	}), max(k.count, 1)
+	return ctx
 }
 
-// end records a cell that has run. Its context goes on, for what it left running.
-func (k *kernel) end(store bool, code string, result render.Bundle, f *fault) {
+// end says that the code has ended. Its context goes on, for what it left running.
+func (k *kernel) end() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.cancel = nil
+}
+
+// withCell puts into the context which cell runs.
+func (k *kernel) withCell(ctx context.Context, code string) context.Context {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return cell.NewContext(ctx, cell.Cell{
+		Notebook: os.Getenv("JPY_SESSION_NAME"), Index: k.count, Source: code, Before: slices.Clip(k.sources),
+	})
+}
+
+// ran records a cell that has run, for withCell.
+func (k *kernel) ran(code string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.sources = append(k.sources, code)
-	if store {
-		k.history = append(k.history, historyEntry{Line: k.count, Source: code, Output: result.String()})
+}
+
+// withSink puts into the context where its computations show what they report; finish
+// shows what was held back.
+func (k *kernel) withSink(ctx context.Context, r request) (_ context.Context, finish func()) {
+	sink := newCellSink(func(id string, update bool, b render.Bundle) { k.show(r.message, id, update, b) })
+	throttle := display.NewThrottle(sink)
+	return display.NewContext(ctx, throttle), func() {
+		throttle.Flush()
+		sink.flush()
 	}
 }
 

@@ -138,9 +138,11 @@ func (g *gomacro) Eval(ctx context.Context, c source) ([]value, *fault) {
 	}
 	return nil, &fault{
 		Name: interrupt, Cell: c.Number, Interrupted: true,
-		Message: "the cell was abandoned: it is inside a call that cannot be interrupted, which may go on in the background",
+		Message: wasAbandoned,
 	}
 }
+
+const wasAbandoned = "the cell was abandoned: it is inside a call that cannot be interrupted, which may go on in the background"
 
 // await waits for the worker, and interrupts it when ctx ends. It returns false when the
 // worker had to be abandoned; a new one has then taken its place.

@@ -122,6 +122,7 @@ func (g *gomacro) declareHooks() {
 	ir.DeclBuiltin(hookElem, fast.Builtin{Compile: compileElem, ArgMin: 2, ArgMax: 2})
 	ir.DeclBuiltin(hookRange, fast.Builtin{Compile: g.compileRange, ArgMin: 1, ArgMax: 1})
 
+	ir.ImportPackage("kernel", "ddpmlab/kernel/cells")
 	ir.ImportPackage("_", "fmt") // for values that are a fmt.Stringer
 	imp := ir.ImportPackage("_", "time")
 	imp.Vals[imp.Binds["Sleep"].Desc.Index()] = xr.ValueOf(g.sleep)

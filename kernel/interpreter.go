@@ -15,6 +15,8 @@ type interpreter interface {
 	// stops the cell and returns a fault whose Interrupted is set. It returns in any
 	// case soon after, even when compiled code that the cell called goes on.
 	Eval(ctx context.Context, c source) (values []value, f *fault)
+	// Call runs f, compiled code that calls functions of cells, under the same rules.
+	Call(ctx context.Context, f func()) *fault
 	// Complete returns the names that could stand at the byte offset pos of src, and
 	// where the incomplete name begins.
 	Complete(src string, pos int) (names []string, start int)

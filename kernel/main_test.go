@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	os.Setenv("DDPMLAB_HISTORY", "off") // not the user's; children have it from here
 	os.Exit(m.Run())
 }
 

@@ -167,7 +167,11 @@ func showResult(vs []value) (b render.Bundle, err error) {
 	case 0:
 		return b, nil
 	case 1:
-		return bundleOf(shown[0]), nil
+		b = bundleOf(shown[0])
+		if len(b.Data) == 1 && b.String() == "" { // as a display, which has shown itself
+			return render.Bundle{}, nil
+		}
+		return b, nil
 	}
 	var texts []string
 	for _, v := range shown {

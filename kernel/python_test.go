@@ -32,7 +32,8 @@ func python(t *testing.T, script string, args ...string) string {
 	cmd := exec.CommandContext(ctx, interpreter, append([]string{filepath.Join("testdata", script)}, args...)...)
 	cmd.Env = append(os.Environ(),
 		"JUPYTER_PATH="+filepath.Join(prefix, "share", "jupyter"), "JUPYTER_DATA_DIR="+t.TempDir(),
-		"JUPYTER_RUNTIME_DIR="+t.TempDir(), "JUPYTER_CONFIG_DIR="+t.TempDir(), "IPYTHONDIR="+t.TempDir())
+		"JUPYTER_RUNTIME_DIR="+t.TempDir(), "JUPYTER_CONFIG_DIR="+t.TempDir(), "IPYTHONDIR="+t.TempDir(),
+		"DDPMLAB_HISTORY="+filepath.Join(t.TempDir(), "history.sqlite"))
 	cmd.WaitDelay = 5 * time.Second // a kernel that goes on holds the pipes
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -82,18 +83,27 @@ ok stdout:printed
 error syntax error: expected operand, found 'EOF'
 error interrupted: the cell was interrupted
 ok 43
-ddpmlab 5.4
+ddpmlab 5.5
 ['Sprintln']
 {'text/plain': 'var x int'}
 incomplete
-[[0, 6, 'x + 3']]
+[[1, 6, 'x + 3']]
 {}
 error compile error: undefined identifier: x
 ok 2
+[[1, 'x + 3'], [2, 'x']]
+[[1, 'x + 3']]
 True
 False
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestJupyterKernelTest runs the whole of jupyter_kernel_test.
+func TestJupyterKernelTest(t *testing.T) {
+	if got, want := python(t, "kernel_test.py", "ddpmlab"), "13 run, 0 failed, 0 skipped\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

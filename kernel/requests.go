@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"encoding/json"
-	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -22,8 +21,8 @@ func init() {
 		"history_request":     (*kernel).historyReply,
 		"comm_info_request":   (*kernel).commInfo,
 		"comm_open":           (*kernel).commOpen,
-		"comm_msg":            func(*kernel, request) {},
-		"comm_close":          func(*kernel, request) {},
+		"comm_msg":            (*kernel).commMessage,
+		"comm_close":          (*kernel).commMessage,
 		"interrupt_request":   (*kernel).interruptRequest,
 		"shutdown_request":    (*kernel).shutdownRequest,
 	}
@@ -109,75 +108,6 @@ func (k *kernel) isComplete(r request) {
 		content["indent"] = indent
 	}
 	k.reply(r, content)
-}
-
-// historyEntry is a cell that has run.
-type historyEntry struct {
-	Line   int
-	Source string
-	Output string
-}
-
-func (k *kernel) historyReply(r request) {
-	var q struct {
-		Output  bool   `json:"output"`
-		Type    string `json:"hist_access_type"` // range, tail or search
-		Start   int    `json:"start"`
-		Stop    int    `json:"stop"`
-		N       int    `json:"n"`
-		Pattern string `json:"pattern"` // with * and ?
-		Unique  bool   `json:"unique"`
-	}
-	json.Unmarshal(r.Content, &q)
-	k.mu.Lock()
-	all := k.history
-	k.mu.Unlock()
-
-	var pattern *regexp.Regexp
-	if q.Type == "search" {
-		p := regexp.QuoteMeta(q.Pattern)
-		p = strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(p)
-		pattern = regexp.MustCompile("(?s)^" + p + "$")
-	}
-	var picked []historyEntry
-	last := map[string]int{} // source -> its last entry
-	for i, e := range all {
-		last[e.Source] = i
-	}
-	for i, e := range all {
-		switch {
-		case q.Type == "range" && (e.Line < q.Start || q.Stop > 0 && e.Line >= q.Stop),
-			pattern != nil && !pattern.MatchString(e.Source),
-			q.Unique && last[e.Source] != i:
-		default:
-			picked = append(picked, e)
-		}
-	}
-	if q.Type != "range" && q.N > 0 && len(picked) > q.N {
-		picked = picked[len(picked)-q.N:]
-	}
-	history := []any{} // [session, line, source] or [session, line, [source, output]]
-	for _, e := range picked {
-		var src any = e.Source
-		if q.Output {
-			src = []any{e.Source, e.Output}
-		}
-		history = append(history, []any{0, e.Line, src})
-	}
-	k.reply(r, map[string]any{"status": "ok", "history": history})
-}
-
-func (k *kernel) commInfo(r request) {
-	k.reply(r, map[string]any{"status": "ok", "comms": map[string]any{}})
-}
-
-// commOpen refuses: no cell can be the other end of a comm.
-func (k *kernel) commOpen(r request) {
-	var q struct {
-		ID string `json:"comm_id"`
-	}
-	json.Unmarshal(r.Content, &q)
-	k.publish(r.message, "comm_close", map[string]any{"comm_id": q.ID, "data": map[string]any{}})
 }
 
 func (k *kernel) interruptRequest(r request) {

@@ -349,7 +349,7 @@ func startKernel(notebook string, argv []string) (*process, error) {
 	}
 	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Dir = filepath.Dir(abs)
-	p.cmd.Env = append(os.Environ(), "JPY_SESSION_NAME="+abs, "JPY_PARENT_PID="+strconv.Itoa(os.Getpid()))
+	p.cmd.Env = append(os.Environ(), "JPY_SESSION_NAME="+abs, "JPY_PARENT_PID="+strconv.Itoa(os.Getpid()), historyVariable+"=off")
 	p.cmd.Stderr = &p.words
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {

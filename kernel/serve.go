@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ddpmlab/kernel/history"
+
 	"github.com/go-zeromq/zmq4"
 )
 
@@ -27,6 +29,7 @@ func Serve(ctx context.Context, connectionFile string) error {
 	if err != nil {
 		return err
 	}
+	k.openHistory(os.Getenv)
 	k.capture, err = startCapture(k.stream)
 	if err != nil {
 		return errors.Join(err, k.close())
@@ -82,10 +85,14 @@ type kernel struct {
 
 	parent atomic.Pointer[message] // of output that comes now
 
+	history *history.Store
+	comms   comms
+	input   input
+	grumble grumbler
+
 	mu         sync.Mutex
-	count      int      // executions so far
-	sources    []string // of the cells executed so far
-	history    []historyEntry
+	count      int                     // executions so far
+	sources    []string                // of the cells executed so far
 	cancel     context.CancelCauseFunc // of the running cell, nil when idle
 	background *generation             // parent of all cells' contexts
 }
@@ -119,8 +126,12 @@ func newKernel(c connection) (*kernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	past, err := history.Open("", "")
+	if err != nil {
+		return nil, err
+	}
 	k := &kernel{
-		session: newSession(c.Key), in: in, logger: os.Stderr,
+		session: newSession(c.Key), in: in, logger: os.Stderr, history: past,
 		requests: make(chan request, 1<<12), quit: make(chan struct{}),
 		background: newGeneration(),
 	}
@@ -137,12 +148,8 @@ func newKernel(c connection) (*kernel, error) {
 	k.mu.Lock()
 	open(&k.shell, c.Shell, zmq4.Router, k.receive)
 	open(&k.control, c.Control, zmq4.Router, k.receive)
-	open(&k.stdin, c.Stdin, zmq4.Router, func(*socket, *peer, [][]byte) {}) // input is not asked for
-	open(&k.iopub, c.IOPub, zmq4.XPub, func(_ *socket, p *peer, frames [][]byte) {
-		if len(frames) == 1 {
-			p.subscription(frames[0])
-		}
-	})
+	open(&k.stdin, c.Stdin, zmq4.Router, k.receiveInput)
+	open(&k.iopub, c.IOPub, zmq4.XPub, k.subscribe)
 	open(&k.heartbeat, c.Heartbeat, zmq4.Rep, func(s *socket, p *peer, frames [][]byte) { s.queue(p, frames) })
 	k.mu.Unlock()
 	if err != nil {
@@ -172,7 +179,7 @@ func (k *kernel) run(ctx context.Context) error {
 
 func (k *kernel) close() error {
 	k.background.cancel(errShutdown)
-	var errs []error
+	errs := []error{k.history.Close()}
 	for _, s := range []*socket{k.shell, k.control, k.stdin, k.iopub, k.heartbeat} {
 		if s != nil {
 			errs = append(errs, s.Close())
@@ -184,12 +191,10 @@ func (k *kernel) close() error {
 // receive takes a request in. Those of the control socket are answered here, on the
 // goroutine of their connection, and so never wait for a cell.
 func (k *kernel) receive(s *socket, p *peer, frames [][]byte) {
-	m, err := k.session.decode(frames)
-	if err != nil {
-		k.logf("dropped a message: %v", err)
+	m := k.decode(p, frames)
+	if m == nil {
 		return
 	}
-	m.Route = [][]byte{[]byte(p.identity)}
 	r := request{m, s}
 	if s == k.control {
 		k.handle(r)
@@ -199,6 +204,32 @@ func (k *kernel) receive(s *socket, p *peer, frames [][]byte) {
 	case k.requests <- r:
 	case <-k.quit:
 	}
+}
+
+// decode reads a peer's message; nil when it is to be dropped.
+func (k *kernel) decode(p *peer, frames [][]byte) *message {
+	m, err := k.session.decode(frames)
+	if err != nil {
+		k.complain(err.Error(), "dropped a message: %v", err)
+		return nil
+	}
+	m.Route = [][]byte{[]byte(p.identity)}
+	return m
+}
+
+// subscribe takes a subscriber's message in and welcomes it, so that a client knows when
+// nothing will be lost any more (protocol 5.5).
+func (k *kernel) subscribe(s *socket, p *peer, frames [][]byte) {
+	if len(frames) != 1 || !p.subscription(frames[0]) {
+		return
+	}
+	topic := string(frames[0][1:])
+	welcome, err := k.session.encode([][]byte{[]byte(topic)}, "iopub_welcome", nil, map[string]any{"subscription": topic})
+	if err != nil {
+		k.logf("%v", err)
+		return
+	}
+	s.queue(p, welcome)
 }
 
 // handle answers a request, between the status messages that say the kernel is at it.
@@ -215,7 +246,7 @@ func (k *kernel) handle(r request) {
 	}()
 	answer, ok := handlers[r.Header.Type]
 	if !ok {
-		k.logf("no answer to a message of type %q", r.Header.Type)
+		k.complain("type "+r.Header.Type, "no answer to messages of type %q", r.Header.Type)
 		return
 	}
 	answer(k, r)
@@ -252,12 +283,23 @@ func (k *kernel) reply(r request, content any) {
 	if n := len(typ) - len("_request"); n > 0 {
 		typ = typ[:n] + "_reply"
 	}
+	if err := k.sendTo(r.from, r, typ, content); err != nil && !errors.Is(err, errGone) {
+		k.logf("%v", err)
+	}
+}
+
+var errGone = errors.New("the client is gone")
+
+// sendTo sends a message to r's client on one of its sockets.
+func (k *kernel) sendTo(s *socket, r request, typ string, content any) error {
 	frames, err := k.session.encode(r.Route, typ, r.message, content)
 	if err != nil {
-		k.logf("%v", err)
-		return
+		return err
 	}
-	r.from.send(string(r.Route[0]), frames[len(r.Route):])
+	if !s.send(string(r.Route[0]), frames[len(r.Route):]) {
+		return errGone
+	}
+	return nil
 }
 
 // publish sends a message to all clients.
@@ -282,6 +324,27 @@ const outputLimit = 8 << 20
 func (k *kernel) stream(name, text string) {
 	k.iopub.wait(outputLimit)
 	k.publish(k.parent.Load(), "stream", map[string]any{"name": name, "text": text})
+}
+
+// grumbler remembers what was complained about.
+type grumbler struct {
+	mu   sync.Mutex
+	said map[string]bool
+}
+
+// complain logs what somebody else did wrong, once for each kind: nobody shall fill the
+// log's disk.
+func (k *kernel) complain(kind, format string, args ...any) {
+	k.grumble.mu.Lock()
+	defer k.grumble.mu.Unlock()
+	if k.grumble.said[kind] || len(k.grumble.said) > 100 {
+		return
+	}
+	if k.grumble.said == nil {
+		k.grumble.said = map[string]bool{}
+	}
+	k.grumble.said[kind] = true
+	k.logf(format+" (said once)", args...)
 }
 
 // logf writes to the kernel's log, the standard error it was started with.

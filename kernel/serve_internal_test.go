@@ -81,6 +81,17 @@ func (b *bench) send(typ string, content any) string {
 // wait collects what the request led to.
 func (b *bench) wait(id string) answer {
 	b.t.Helper()
+	return b.collect(id, func(a *answer) bool { return a.reply != nil && a.idle })
+}
+
+// idle is wait for what has no reply.
+func (b *bench) idle(id string) answer {
+	b.t.Helper()
+	return b.collect(id, func(a *answer) bool { return a.idle })
+}
+
+func (b *bench) collect(id string, done func(*answer) bool) answer {
+	b.t.Helper()
 	of := func(m *message) *answer {
 		if b.answers[m.Parent.ID] == nil {
 			b.answers[m.Parent.ID] = &answer{}
@@ -88,7 +99,7 @@ func (b *bench) wait(id string) answer {
 		return b.answers[m.Parent.ID]
 	}
 	timeout := time.After(20 * time.Second)
-	for b.answers[id] == nil || b.answers[id].reply == nil || !b.answers[id].idle {
+	for b.answers[id] == nil || !done(b.answers[id]) {
 		select {
 		case m := <-b.cl.replies:
 			of(m).reply = jsonOf(b.t, m)
@@ -134,7 +145,7 @@ func (a answer) text() string {
 func TestKernelInfo(t *testing.T) {
 	b := newBench(t)
 	got := b.ask("kernel_info_request", nil).reply
-	if got["status"] != "ok" || got["protocol_version"] != "5.4" || got["implementation"] != "ddpmlab" {
+	if got["status"] != "ok" || got["protocol_version"] != "5.5" || got["implementation"] != "ddpmlab" {
 		t.Errorf("got %v", got)
 	}
 	if l, _ := got["language_info"].(map[string]any); l["name"] != "go" || l["file_extension"] != ".go" {
@@ -333,10 +344,10 @@ func TestOtherRequests(t *testing.T) {
 		{"is_complete_request", map[string]any{"code": "for {"}, "map[indent:\t status:incomplete]"},
 		{"is_complete_request", map[string]any{"code": "1"}, "map[status:complete]"},
 		{"comm_info_request", map[string]any{}, "map[comms:map[] status:ok]"},
-		{"history_request", map[string]any{"hist_access_type": "tail", "n": 2}, "map[history:[[0 2 größe := 3] [0 3 größe]] status:ok]"},
-		{"history_request", map[string]any{"hist_access_type": "tail", "n": 1, "output": true}, "map[history:[[0 3 [größe 3]]] status:ok]"},
-		{"history_request", map[string]any{"hist_access_type": "range", "start": 1, "stop": 2}, "map[history:[[0 1 import \"strings\"]] status:ok]"},
-		{"history_request", map[string]any{"hist_access_type": "search", "pattern": "gr*", "n": 5}, "map[history:[[0 2 größe := 3] [0 3 größe]] status:ok]"},
+		{"history_request", map[string]any{"hist_access_type": "tail", "n": 2}, "map[history:[[1 2 größe := 3] [1 3 größe]] status:ok]"},
+		{"history_request", map[string]any{"hist_access_type": "tail", "n": 1, "output": true}, "map[history:[[1 3 [größe 3]]] status:ok]"},
+		{"history_request", map[string]any{"hist_access_type": "range", "start": 1, "stop": 2}, "map[history:[[1 1 import \"strings\"]] status:ok]"},
+		{"history_request", map[string]any{"hist_access_type": "search", "pattern": "gr*", "n": 5}, "map[history:[[1 2 größe := 3] [1 3 größe]] status:ok]"},
 	}
 	for _, tt := range tests {
 		if got := fmt.Sprint(b.ask(tt.typ, tt.content).reply); got != tt.want {

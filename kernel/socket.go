@@ -3,10 +3,12 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/go-zeromq/zmq4"
@@ -22,6 +24,7 @@ type socket struct {
 	typ      zmq4.SocketType
 	receive  func(p *peer, frames [][]byte) // called from each peer's own goroutine
 	log      func(format string, args ...any)
+	broken   sync.Once    // a peer that broke the protocol was logged
 	stuck    atomic.Int64 // shortest queue when nobody read, 0: somebody does
 
 	mu     sync.Mutex
@@ -75,6 +78,9 @@ func (s *socket) serve(conn net.Conn) {
 	for {
 		frames, err := z.read()
 		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
+				s.broken.Do(func() { s.log("a client of the %s socket was disconnected: %v (said once)", s.typ, err) })
+			}
 			break
 		}
 		s.receive(p, frames)
@@ -106,14 +112,16 @@ func (s *socket) remove(p *peer) {
 	}
 }
 
-// send queues a message for the peer that route names; it is dropped when that is gone.
-func (s *socket) send(route string, frames [][]byte) {
+// send queues a message for the peer that route names, and returns false when that is
+// gone.
+func (s *socket) send(route string, frames [][]byte) bool {
 	s.mu.Lock()
 	p := s.routes[route]
 	s.mu.Unlock()
 	if p != nil {
 		s.queue(p, frames)
 	}
+	return p != nil
 }
 
 // publish queues a message for every peer subscribed to its first frame.
@@ -282,10 +290,10 @@ func (p *peer) writeAll() {
 }
 
 // subscription handles a frame a subscriber sent: 1 and a topic's beginning to subscribe,
-// 0 and the same to unsubscribe.
-func (p *peer) subscription(frame []byte) {
+// 0 and the same to unsubscribe. It returns whether it is a new subscription.
+func (p *peer) subscription(frame []byte) bool {
 	if len(frame) == 0 {
-		return
+		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -293,11 +301,13 @@ func (p *peer) subscription(frame []byte) {
 	switch frame[0] {
 	case 1:
 		p.topics = append(p.topics, topic)
+		return true
 	case 0:
 		if i := slices.Index(p.topics, topic); i >= 0 {
 			p.topics = slices.Delete(p.topics, i, i+1)
 		}
 	}
+	return false
 }
 
 func (p *peer) subscribed(topic string) bool {

@@ -14,7 +14,7 @@ import (
 )
 
 // protocolVersion is the version of Jupyter's messaging protocol that is spoken here.
-const protocolVersion = "5.4"
+const protocolVersion = "5.5"
 
 // delimiter separates a message's routing frames from the rest.
 var delimiter = []byte("<IDS|MSG>")

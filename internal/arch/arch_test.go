@@ -27,9 +27,11 @@ type rule struct {
 // rules are searched from the top for the first that matches a package.
 var rules = []rule{
 	{"cmd/...", []string{"kernel", "plots", "experiments", "ddpm/...", "internal/..."}},
-	{"kernel/symbols/...", []string{"kernel/symbols", "plots", "experiments", "ddpm", "ddpm/data"}}, // what cells can import
+	{"kernel/symbols/...", []string{"kernel/symbols", "kernel/cells", "plots", "experiments", "ddpm", "ddpm/data"}}, // what cells can import
 	{"kernel/kerneltest", nil},
-	{"kernel", []string{"kernel/symbols", "kernel/kerneltest", "plots", "internal/..."}}, // no diffusion
+	{"kernel/history", nil},
+	{"kernel/cells", []string{"internal/cell"}},
+	{"kernel", []string{"kernel/symbols", "kernel/kerneltest", "kernel/history", "plots", "internal/..."}}, // no diffusion
 	{"plots", []string{"experiments", "ddpm", "ddpm/fid", "ddpm/unet", "internal/..."}},
 	{"experiments", []string{"ddpm", "ddpm/data", "ddpm/fid", "ddpm/unet", "ddpm/engine/...", "internal/..."}},
 	{"ddpm", []string{"ddpm/...", "internal/display", "internal/render"}},
@@ -52,8 +54,8 @@ var homes = []struct {
 	of      string // import path or the beginning of it
 	folders []string
 }{
-	{"database/sql", []string{"experiments", "kernel/symbols"}}, // a cell may, too
-	{"github.com/mattn/go-sqlite3", []string{"experiments"}},
+	{"database/sql", []string{"experiments", "kernel/history", "kernel/symbols"}}, // a cell may, too
+	{"github.com/mattn/go-sqlite3", []string{"experiments", "kernel/history"}},
 	{"github.com/go-zeromq/", []string{"kernel"}},
 	{"github.com/cosmos72/gomacro", []string{"kernel", "kernel/symbols", "kernel/symbols/gen"}},
 	{"gonum.org/v1/plot", []string{"plots", "kernel/symbols"}},

@@ -1,6 +1,7 @@
 // Package cell carries the notebook cell that is being executed, so that what it starts
-// can be recorded with its exact source. It is a leaf: kernel puts the cell into the
-// context, experiments takes it out.
+// can be recorded with its exact source, and the notebook it runs in, so that its code
+// can ask things of it. It is a leaf: kernel puts both into the context, experiments and
+// kernel/cells take them out.
 package cell
 
 import "context"

@@ -15,13 +15,14 @@ import (
 	"testing"
 )
 
-// requirements are the pinned packages: nbclient, nbformat, jupyter_client and what they need.
+// requirements are the pinned packages: nbclient, nbformat, jupyter_client,
+// jupyter_kernel_test and what they need.
 //
 //go:embed requirements.txt
 var requirements []byte
 
 // Python returns the Python interpreter of a virtual environment that holds nbclient,
-// nbformat and jupyter_client in pinned versions. It is made on first use, in the user's
+// nbformat, jupyter_client and jupyter_kernel_test in pinned versions. It is made on first use, in the user's
 // cache folder. Without python3 the test is skipped, or fails where the variable CI is
 // true.
 func Python(t testing.TB) string {

@@ -22,6 +22,7 @@ var list = []string{
 	"ddpmlab/ddpm",
 	"ddpmlab/ddpm/data",
 	"ddpmlab/experiments",
+	"ddpmlab/kernel/cells",
 	"ddpmlab/plots",
 
 	"gonum.org/v1/gonum/floats",

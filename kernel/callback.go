@@ -1,0 +1,46 @@
+package kernel
+
+import (
+	"context"
+	"go/ast"
+	"slices"
+)
+
+// Call runs f, compiled code that calls functions which cells left it, as Eval runs a
+// cell.
+func (g *gomacro) Call(ctx context.Context, f func()) (flt *fault) {
+	t := newTask(ctx, fileName(0))
+	g.current.Store(t)
+	w := g.worker
+	w.do(func() {
+		g.tasks.Store(w.goid, t)
+		defer g.tasks.Delete(w.goid)
+		flt = g.call(ctx, t, f)
+	})
+	if g.await(ctx, t, w) {
+		return flt
+	}
+	return &fault{Name: interrupt, Interrupted: true, Message: wasAbandoned}
+}
+
+func (g *gomacro) call(ctx context.Context, t *task, f func()) (flt *fault) {
+	env := g.ir.PrepareEnv()
+	env.Code, env.DebugPos, env.IP = nil, nil, 0
+	run := env.Run
+	t.attach(run)
+	defer t.detach(run)
+	run.CurrEnv = env
+	ended := false
+	defer func() {
+		if ended {
+			run.CurrEnv = nil
+			return
+		}
+		flt = g.runFault(ctx, t.file, &ast.BadExpr{}, run, recover())
+		flt.Trace = slices.DeleteFunc(flt.Trace, func(p place) bool { return p.Line == 0 }) // the BadExpr
+		resetRun(run)
+	}()
+	f()
+	ended = true
+	return nil
+}
