@@ -91,28 +91,6 @@ func (k *kernel) number(store bool) int {
 	return max(k.count, 1)
 }
 
-// begin is the context in which code of the user's runs, of which there is one at a time;
-// interrupt ends it until end is called.
-func (k *kernel) begin() context.Context {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	ctx, cancel := context.WithCancelCause(k.background.ctx)
-	k.cancel = cancel
-	select {
-	case <-k.quit:
-		cancel(errShutdown)
-	default:
-	}
-	return ctx
-}
-
-// end says that the code has ended. Its context goes on, for what it left running.
-func (k *kernel) end() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.cancel = nil
-}
-
 // withCell puts into the context which cell runs.
 func (k *kernel) withCell(ctx context.Context, code string) context.Context {
 	k.mu.Lock()

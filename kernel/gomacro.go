@@ -68,7 +68,7 @@ var startMu sync.Mutex
 
 // newGomacro starts an interpreter.
 func newGomacro() (g *gomacro, err error) {
-	g = &gomacro{grace: 10 * time.Second}
+	g = &gomacro{grace: 5 * time.Second}
 	g.worker = g.newWorker(func() {
 		defer func() {
 			if e := recover(); e != nil {
@@ -159,6 +159,7 @@ func (g *gomacro) await(ctx context.Context, t *task, w *worker) bool {
 		grace = min(grace, shutdownGrace)
 	}
 	deadline := time.After(grace)
+	giveUp := givenUp(ctx)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -167,10 +168,12 @@ func (g *gomacro) await(ctx context.Context, t *task, w *worker) bool {
 		case <-w.idle:
 			return true
 		case <-tick.C:
+			continue
 		case <-deadline:
-			g.takeOver(t)
-			return false
+		case <-giveUp:
 		}
+		g.takeOver(t)
+		return false
 	}
 }
 

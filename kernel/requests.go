@@ -28,6 +28,9 @@ func init() {
 	}
 }
 
+// runsCode are the requests that run code of the user's, one at a time.
+var runsCode = map[string]bool{"execute_request": true, "comm_open": true, "comm_msg": true, "comm_close": true}
+
 func (k *kernel) kernelInfo(r request) {
 	k.reply(r, map[string]any{
 		"status":                 "ok",

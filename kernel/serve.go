@@ -91,10 +91,10 @@ type kernel struct {
 	grumble grumbler
 
 	mu         sync.Mutex
-	count      int                     // executions so far
-	sources    []string                // of the cells executed so far
-	cancel     context.CancelCauseFunc // of the running cell, nil when idle
-	background *generation             // parent of all cells' contexts
+	count      int         // executions so far
+	sources    []string    // of the cells executed so far
+	running    *stopper    // of the running cell, nil when idle
+	background *generation // parent of all cells' contexts
 }
 
 // request is a message and the socket it came by.
@@ -102,23 +102,6 @@ type request struct {
 	*message
 	from *socket
 }
-
-// generation is the common parent of contexts of cells; when the kernel is interrupted
-// while no cell runs, it ends, and with it what earlier cells left running.
-type generation struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-}
-
-func newGeneration() *generation {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	return &generation{ctx, cancel}
-}
-
-var (
-	errInterrupted = errors.New("interrupted")
-	errShutdown    = errors.New("the kernel is shutting down")
-)
 
 // newKernel starts the interpreter and opens the sockets.
 func newKernel(c connection) (*kernel, error) {
@@ -189,14 +172,14 @@ func (k *kernel) close() error {
 }
 
 // receive takes a request in. Those of the control socket are answered here, on the
-// goroutine of their connection, and so never wait for a cell.
+// goroutine of their connection, and so never wait for a cell, unless they run one.
 func (k *kernel) receive(s *socket, p *peer, frames [][]byte) {
 	m := k.decode(p, frames)
 	if m == nil {
 		return
 	}
 	r := request{m, s}
-	if s == k.control {
+	if s == k.control && !runsCode[m.Header.Type] {
 		k.handle(r)
 		return
 	}
@@ -252,18 +235,6 @@ func (k *kernel) handle(r request) {
 	answer(k, r)
 }
 
-// interrupt stops the running cell; with none running, what earlier cells left behind.
-func (k *kernel) interrupt() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.cancel != nil {
-		k.cancel(errInterrupted)
-		return
-	}
-	k.background.cancel(errInterrupted)
-	k.background = newGeneration()
-}
-
 // shutdown stops the running cell and ends run once it has stopped, or has been given up.
 func (k *kernel) shutdown() {
 	k.quitOnce.Do(func() {
@@ -271,8 +242,8 @@ func (k *kernel) shutdown() {
 		defer k.mu.Unlock()
 		close(k.quit)
 		k.background.cancel(errShutdown)
-		if k.cancel != nil {
-			k.cancel(errShutdown)
+		if k.running != nil {
+			k.running.cancel(errShutdown)
 		}
 	})
 }

@@ -1,0 +1,195 @@
+package kernel
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stoppable are kinds of code that runs for ever, each with how soon it stops.
+var stoppable = []struct{ name, code string }{
+	{"loop", "for { n++ }"},
+	{"nested functions", "spin()"},
+	{"sleep", "time.Sleep(time.Hour)"},
+	{"receive", "<-never"},
+	{"select", "select {}"},
+	{"goroutine", "go func() { for { n++ } }()\nselect {}"},
+	{"input", `kernel.Input(ctx, "? ")`},
+	{"SQL", `db.QueryRowContext(ctx, "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c").Scan(&n)`},
+	{"training", "lab.Train(ctx, cfg, ddpm.ADM())"},
+	{"sampling", "lab.Samples(ctx, run, 2000, 1000)"},
+	{"foreign call", "wg.Wait()\nfor { n++ }"},
+}
+
+// TestInterruptEachAfterEach interrupts every kind of cell after every other kind.
+func TestInterruptEachAfterEach(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes over 2 s")
+	}
+	b := newBench(t)
+	b.stdin()
+	b.k.in.(*gomacro).grace = 500 * time.Millisecond // a foreign call is given up after
+	db := filepath.Join(t.TempDir(), "runs.db")
+	a := b.execute(fmt.Sprintf(`import (
+	"database/sql"
+	"sync"
+	"time"
+
+	"ddpmlab/ddpm"
+	"ddpmlab/experiments"
+)
+lab := experiments.MustOpen(%q)
+cfg := ddpm.Tour()
+cfg.Iterations = 2
+cfg.EvalSamples = 4
+run := lab.Train(ctx, cfg, ddpm.ADM())
+cfg.Iterations = 100000
+db, err := sql.Open("sqlite3", %[1]q)
+var wg sync.WaitGroup
+wg.Add(1)
+never := make(chan int)
+n := 0
+kept := 41
+func inner(i int) { n += i }
+func spin() { for i := 0; ; i++ { inner(i) } }
+`, db))
+	if a.reply["status"] != "ok" {
+		t.Fatal(a.reply["traceback"])
+	}
+	trained := 0
+	interrupt := func(kind int) {
+		k := stoppable[kind]
+		id := b.send("execute_request", map[string]any{"code": k.code, "allow_stdin": true})
+		time.Sleep(20 * time.Millisecond)
+		if k.name == "training" || k.name == "sampling" {
+			time.Sleep(100 * time.Millisecond) // into its loop
+		}
+		if k.name == "training" {
+			trained++
+		}
+		begun := time.Now()
+		if _, err := b.cl.send(b.cl.control, "interrupt_request", map[string]any{}); err != nil {
+			t.Fatal(err)
+		}
+		a := b.wait(id)
+		took := time.Since(begun)
+		foreign := k.name == "foreign call"
+		if a.reply["ename"] != "interrupted" || strings.Contains(fmt.Sprint(a.reply["evalue"]), "abandoned") != foreign {
+			t.Fatalf("%s: %v", k.name, a.reply)
+		}
+		if took > 500*time.Millisecond && !foreign {
+			t.Errorf("%s: stopped after %v, want 0.5 s", k.name, took)
+		}
+		if a := b.execute("kept + 1"); a.text() != "42" {
+			t.Fatalf("after %s: %v", k.name, a.reply)
+		}
+	}
+	last := 0
+	for gap := range stoppable { // a walk along all edges of the complete graph
+		for range stoppable {
+			next := (last + gap) % len(stoppable)
+			interrupt(next)
+			last = next
+		}
+	}
+
+	// what was given up does not go on when the call returns after all
+	b.execute("wg.Done()\ntime.Sleep(100 * time.Millisecond)")
+	before := b.execute("n").text()
+	cpu := cpuTime()
+	time.Sleep(200 * time.Millisecond)
+	if spent := cpuTime() - cpu; spent > 100*time.Millisecond {
+		t.Errorf("in 200 ms without a cell %v of processor time were spent", spent)
+	}
+	if after := b.execute("n").text(); after != before {
+		t.Errorf("n went from %s to %s: something goes on", before, after)
+	}
+	if got := strings.Count(b.execute("lab.AllRuns()").text(), "interrupted"); got != trained {
+		t.Errorf("%d interrupted runs were kept, want %d", got, trained)
+	}
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestImpatience interrupts a second time what does not stop.
+func TestImpatience(t *testing.T) {
+	b := newBench(t)
+	b.execute("import \"sync\"\nvar mu sync.Mutex\nmu.Lock()")
+	id := b.send("execute_request", map[string]any{"code": "mu.Lock()"})
+	time.Sleep(20 * time.Millisecond)
+	begun := time.Now()
+	b.k.interrupt()
+	b.k.interrupt() // the same key struck twice
+	time.Sleep(impatience + 10*time.Millisecond)
+	b.k.interrupt()
+	b.k.interrupt()
+	if a := b.wait(id); !strings.Contains(fmt.Sprint(a.reply["evalue"]), "abandoned") {
+		t.Errorf("reply %v", a.reply)
+	}
+	if took := time.Since(begun); took < impatience || took > impatience+time.Second {
+		t.Errorf("given up after %v", took)
+	}
+	if a := b.execute("1 + 1"); a.text() != "2" {
+		t.Errorf("afterwards: %v", a.reply)
+	}
+}
+
+// TestSignal interrupts by SIGINT, as front ends do with kernels in signal mode.
+func TestSignal(t *testing.T) {
+	p, err := startKernel(filepath.Join(t.TempDir(), "a.ipynb"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := connect(t.Context(), p.connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.stop(cl)
+	b := &bench{t: t, cl: cl, c: p.connection, answers: map[string]*answer{}}
+	for _, code := range []string{"for {}", "select {}"} {
+		id := b.send("execute_request", map[string]any{"code": code})
+		time.Sleep(50 * time.Millisecond)
+		if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		if a := b.wait(id); a.reply["ename"] != "interrupted" {
+			t.Errorf("%s: %v", code, a.reply)
+		}
+	}
+	if a := b.execute("40 + 2"); a.text() != "42" {
+		t.Errorf("afterwards: %v", a.reply)
+	}
+}
+
+// TestControlRunsCells sends cells by the control socket, too: they run one at a time.
+func TestControlRunsCells(t *testing.T) {
+	b := newBench(t)
+	b.execute("import \"time\"\nx := 0")
+	var ids []string
+	for i := range 6 {
+		z := b.cl.shell
+		if i%2 == 1 {
+			z = b.cl.control
+		}
+		id, err := b.cl.send(z, "execute_request", map[string]any{"code": "y := x\ntime.Sleep(5*time.Millisecond)\nx = y + 1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	for _, id := range ids {
+		b.wait(id)
+	}
+	if a := b.execute("x"); a.text() != "6" {
+		t.Errorf("x is %s after 6 cells that add 1", a.text())
+	}
+}
