@@ -2,8 +2,12 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"go/ast"
 	"slices"
+
+	"ddpmlab/internal/cell"
+	"ddpmlab/kernel/display"
 )
 
 // Call runs f, compiled code that calls functions which cells left it, as Eval runs a
@@ -42,5 +46,16 @@ func (g *gomacro) call(ctx context.Context, t *task, f func()) (flt *fault) {
 	}()
 	f()
 	ended = true
+	return nil
+}
+
+// display is the function Display of gophernotes' cells: it shows under the cell that it
+// is called from.
+func (g *gomacro) display(d display.Data) error {
+	h, ok := cell.HostOf(g.taskHere().ctx)
+	if !ok {
+		return errors.New("there is no notebook to display in")
+	}
+	h.Show("", false, d)
 	return nil
 }

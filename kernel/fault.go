@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ddpmlab/kernel/display"
 	"ddpmlab/kernel/symbols"
 
 	"github.com/cosmos72/gomacro/fast"
@@ -297,25 +298,39 @@ func (g *gomacro) values(vs []xr.Value, ts []xr.Type, at place) []value {
 	return out
 }
 
-// convert makes a value whose type was declared in a cell an error or a fmt.Stringer, if
-// the cell gave it that method.
-func (g *gomacro) convert(v xr.Value, t xr.Type) (converted any) {
+// shown are the interfaces that decide how a value is shown, as nil pointers.
+var shown = append([]any{(*error)(nil), (*fmt.Stringer)(nil)}, display.Interfaces()...)
+
+// convert makes of a value whose type was declared in a cell what it can be shown by; of
+// a pointer also what its target can be.
+func (g *gomacro) convert(v xr.Value, t xr.Type) (converted []any) {
 	if !v.IsValid() || t.Kind() == reflect.Interface {
 		return nil
 	}
+	for _, target := range shown {
+		if c := g.convertTo(target, v, t); c != nil {
+			converted = append(converted, c)
+		}
+	}
+	if t.Kind() == reflect.Pointer && t.Elem().Named() && !v.IsNil() {
+		converted = append(converted, g.convert(v.Elem(), t.Elem())...)
+	}
+	return converted
+}
+
+// convertTo converts to the interface that target is a nil pointer to; nil when it cannot.
+func (g *gomacro) convertTo(target any, v xr.Value, t xr.Type) (converted any) {
 	defer func() {
 		if recover() != nil {
 			converted = nil
 		}
 	}()
-	for _, target := range []any{(*error)(nil), (*fmt.Stringer)(nil)} {
-		it := g.ir.TypeOf(target).Elem()
-		if v.Type().Implements(reflect.TypeOf(target).Elem()) || !t.Implements(it) {
-			continue
-		}
-		if conv := g.ir.Comp.Converter(t, it); conv != nil {
-			return conv(v).Interface()
-		}
+	it := g.ir.TypeOf(target).Elem()
+	if v.Type().Implements(reflect.TypeOf(target).Elem()) || !t.Implements(it) {
+		return nil
+	}
+	if conv := g.ir.Comp.Converter(t, it); conv != nil {
+		return conv(v).Interface()
 	}
 	return nil
 }

@@ -123,6 +123,8 @@ func (g *gomacro) declareHooks() {
 	ir.DeclBuiltin(hookRange, fast.Builtin{Compile: g.compileRange, ArgMin: 1, ArgMax: 1})
 
 	ir.ImportPackage("kernel", "ddpmlab/kernel/cells")
+	ir.ImportPackage("display", "ddpmlab/kernel/display")
+	ir.DeclFunc("Display", g.display)
 	ir.ImportPackage("_", "fmt") // for values that are a fmt.Stringer
 	imp := ir.ImportPackage("_", "time")
 	imp.Vals[imp.Binds["Sleep"].Desc.Index()] = xr.ValueOf(g.sleep)

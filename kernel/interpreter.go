@@ -37,9 +37,10 @@ type source struct {
 type value struct {
 	V    reflect.Value
 	Type string // static type, as the cell would write it
-	// Converted is the value as fmt.Stringer or error where its type was declared in a
-	// cell, so that reflection does not see the methods. Else nil.
-	Converted any
+	// Converted is the value as each interface that decides how it is shown (see shown)
+	// and that its type, declared in a cell, implements: reflection does not see the
+	// methods. Else nil.
+	Converted []any
 	At        place // where the expression begins
 }
 

@@ -1,13 +1,20 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/png"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"ddpmlab/internal/render"
+	"ddpmlab/kernel/display"
+	"ddpmlab/plots"
 )
 
 // mimeBundle is what a message carries of something to show.
@@ -22,7 +29,7 @@ func toMIME(b render.Bundle) mimeBundle {
 	m := mimeBundle{Data: map[string]any{}, Metadata: map[string]any{}}
 	for mime, data := range b.Data {
 		switch {
-		case mime == render.SVG || strings.HasPrefix(mime, "text/"):
+		case mime == render.SVG || mime == display.MIMETypeJavaScript || strings.HasPrefix(mime, "text/"):
 			m.Data[mime] = string(data)
 		case mime == render.JSON || strings.HasSuffix(mime, "+json"):
 			m.Data[mime] = json.RawMessage(data)
@@ -42,41 +49,113 @@ func toMIME(b render.Bundle) mimeBundle {
 	return m
 }
 
-// bundleOf is how a cell's value is shown: its own bundle, else its String method, else
-// as fmt prints it. A method that panics counts for nothing.
+// bundleOf is how a cell's value is shown: its own bundle or the forms its methods give,
+// an image or a plot as a picture, rows of records as a table, else its String method,
+// else as fmt prints it. A method that panics counts for nothing.
 func bundleOf(v value) render.Bundle {
-	if b, ok := ownBundle(v); ok {
+	if b, ok := richBundle(v); ok {
 		return b
 	}
 	return render.Text(textOf(v))
 }
 
-func ownBundle(v value) (b render.Bundle, ok bool) {
+func richBundle(v value) (b render.Bundle, ok bool) {
 	defer func() {
 		if recover() != nil {
 			b, ok = render.Bundle{}, false
 		}
 	}()
 	for _, x := range v.candidates() {
-		r, is := x.(render.Bundler)
-		if !is || isNil(x) {
+		if isNil(x) {
 			continue
 		}
-		b = r.Bundle()
-		if _, has := b.Data[render.Plain]; !has {
-			b.Data = cloneWith(b.Data, render.Plain, []byte(textOf(v)))
+		forms := ownForms(x)
+		for mime, data := range forms.Data {
+			if _, has := b.Data[mime]; !has { // a later candidate adds what is missing
+				b.Set(mime, data)
+			}
 		}
-		return b, true
+		if b.Meta == nil {
+			b.Meta = forms.Meta
+		}
 	}
-	return b, false
+	if b.Empty() && !saysItself(v) {
+		if t := tableOf(v); t != nil {
+			return t.Bundle(), true
+		}
+	}
+	if b.Empty() {
+		return b, false
+	}
+	if _, has := b.Data[render.Plain]; !has {
+		b.Set(render.Plain, []byte(textOf(v)))
+	}
+	return b, true
 }
 
-func cloneWith(m map[string][]byte, key string, val []byte) map[string][]byte {
-	out := map[string][]byte{key: val}
-	for k, v := range m {
-		out[k] = v
+// ownForms are the forms that the value has by what it is; none is empty.
+func ownForms(x any) render.Bundle {
+	switch x := x.(type) {
+	case render.Bundler:
+		b := x.Bundle()
+		return render.Bundle{Data: maps.Clone(b.Data), Meta: b.Meta}
+	case image.Image:
+		return imageBundle(x)
 	}
-	return out
+	if f := plots.Of(x); f != nil {
+		return f.Bundle()
+	}
+	return dataBundle(display.Of(x))
+}
+
+// dataBundle is gophernotes' form of a bundle as ours.
+func dataBundle(d display.Data) (b render.Bundle) {
+	for mime, x := range d.Data {
+		switch x := x.(type) {
+		case string:
+			b.Set(mime, []byte(x))
+		case []byte:
+			b.Set(mime, x)
+		default:
+			if data, err := json.Marshal(x); err == nil {
+				b.Set(mime, data)
+			} else {
+				b.Set(render.Plain, []byte(err.Error()))
+			}
+		}
+	}
+	for mime, meta := range d.Metadata {
+		if m, ok := meta.(map[string]any); ok {
+			if b.Meta == nil {
+				b.Meta = map[string]map[string]any{}
+			}
+			b.Meta[mime] = m
+		}
+	}
+	return b
+}
+
+// imageBundle is an image as PNG.
+func imageBundle(m image.Image) (b render.Bundle) {
+	size := m.Bounds().Size()
+	b.Set(render.Plain, fmt.Appendf(nil, "image of %d by %d pixels", size.X, size.Y))
+	var file bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&file, m); err == nil {
+		b.Set(render.PNG, file.Bytes())
+		b.SetSize(render.PNG, size.X, size.Y)
+	}
+	return b
+}
+
+// saysItself reports whether the value has a text of its own.
+func saysItself(v value) bool {
+	for _, x := range v.candidates() {
+		switch x.(type) {
+		case fmt.Stringer, error:
+			return true
+		}
+	}
+	return false
 }
 
 func textOf(v value) (s string) {
@@ -111,10 +190,7 @@ func textOf(v value) (s string) {
 // candidates are the values whose methods may show v: itself, what a cell's type was
 // converted to, and a pointer to it.
 func (v value) candidates() []any {
-	var c []any
-	if v.Converted != nil {
-		c = append(c, v.Converted)
-	}
+	c := slices.Clone(v.Converted)
 	if v.V.IsValid() && v.V.CanInterface() {
 		c = append(c, v.V.Interface())
 		if v.V.Kind() != reflect.Pointer && v.V.Kind() != reflect.Interface {
@@ -137,8 +213,10 @@ func isNil(x any) bool {
 
 // asError is the value as an error, nil when it is none or a nil one.
 func (v value) asError() error {
-	if err, ok := v.Converted.(error); ok {
-		return err
+	for _, x := range v.Converted {
+		if err, ok := x.(error); ok {
+			return err
+		}
 	}
 	if v.V.IsValid() && v.V.CanInterface() {
 		if err, ok := v.V.Interface().(error); ok && !isNil(err) {

@@ -18,6 +18,8 @@ import (
 	"ddpmlab/internal/display"
 	"ddpmlab/internal/render"
 	"ddpmlab/plots"
+
+	"gonum.org/v1/plot"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -230,5 +232,17 @@ func TestSave(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 4 {
 		t.Errorf("folder holds %v, want the three files and the folder; %v", entries, err)
+	}
+}
+
+func TestOf(t *testing.T) {
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = "T", "x", "y"
+	b := plots.Of(p).Bundle()
+	if !bytes.Contains(b.Data[render.SVG], []byte("<svg")) || !bytes.HasPrefix(b.Data[render.PNG], []byte("\x89PNG")) || b.String() != "T\nplot of y by x" {
+		t.Errorf("a plot is shown as %q", b.String())
+	}
+	if f := plots.Of("no plot"); f != nil {
+		t.Errorf("a string is the figure %v", f)
 	}
 }

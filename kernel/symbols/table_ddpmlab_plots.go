@@ -19,6 +19,7 @@ func init() {
 			"Curve":         reflect.ValueOf(plots.Curve),
 			"FDCurve":       reflect.ValueOf(plots.FDCurve),
 			"LossCurve":     reflect.ValueOf(plots.LossCurve),
+			"Of":            reflect.ValueOf(plots.Of),
 			"SampleGrid":    reflect.ValueOf(plots.SampleGrid),
 			"StepsTable":    reflect.ValueOf(plots.StepsTable),
 			"VariantsTable": reflect.ValueOf(plots.VariantsTable),

@@ -23,6 +23,7 @@ var list = []string{
 	"ddpmlab/ddpm/data",
 	"ddpmlab/experiments",
 	"ddpmlab/kernel/cells",
+	"ddpmlab/kernel/display",
 	"ddpmlab/plots",
 
 	"gonum.org/v1/gonum/floats",
