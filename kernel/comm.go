@@ -164,10 +164,10 @@ func (k *kernel) callBack(r request, f func(ctx context.Context)) {
 	defer k.end()
 	k.parent.Store(r.message)
 	ctx, finish := k.withSink(cell.WithHost(k.begin(), &host{k: k, r: r}), r)
-	flt := k.in.Call(ctx, func() { f(ctx) })
+	flt := k.language().Call(ctx, func() { f(ctx) })
 	finish()
 	if flt != nil {
-		fmt.Fprintln(os.Stderr, strings.Join(flt.text(k.in.Line), "\n"))
+		fmt.Fprintln(os.Stderr, strings.Join(flt.text(k.language().Line), "\n"))
 	}
 	k.capture.flush()
 }

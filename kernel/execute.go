@@ -38,7 +38,8 @@ func (k *kernel) execute(r request) {
 	}
 
 	ctx, finish := k.withSink(ctx, r)
-	vs, f := k.in.Eval(ctx, source{Number: n, Source: q.Code, Aside: !store})
+	run := &cellRun{k: k, h: h, number: n, code: q.Code, aside: !store}
+	vs, f := run.run(ctx)
 	finish()
 
 	var result render.Bundle
@@ -56,7 +57,7 @@ func (k *kernel) execute(r request) {
 	}
 
 	if f != nil {
-		lines := f.text(k.in.Line)
+		lines := f.text(run.line)
 		k.publish(r.message, "error", map[string]any{"ename": f.Name, "evalue": f.Message, "traceback": lines})
 		content := errorContent(f.Name, f.Message, lines)
 		content["execution_count"] = n
@@ -138,7 +139,7 @@ func (k *kernel) show(parent *message, id string, update bool, b render.Bundle) 
 func (k *kernel) userExpressions(ctx context.Context, n int, exprs map[string]string) map[string]any {
 	out := map[string]any{}
 	for name, src := range exprs {
-		vs, f := k.in.Eval(ctx, source{Number: n, Source: src, Aside: true})
+		vs, f := k.language().Eval(ctx, source{Number: n, Source: src, Aside: true})
 		var b render.Bundle
 		if f == nil {
 			var err error

@@ -29,11 +29,12 @@ import (
 // gomacro looks up its run-time state by goroutine: with New and Eval on different ones,
 // an interrupt would miss function bodies.
 type gomacro struct {
-	mu     sync.Mutex // guards ir's compile-time tables
-	ir     *fast.Interp
-	env    *fast.Env       // the cells' global variables
-	answer *rangeAnswer    // of the range hook
-	self   func(func(any)) // interpreted; hands over a *fast.Interp of the calling goroutine
+	mu          sync.Mutex // guards ir's compile-time tables
+	ir          *fast.Interp
+	env         *fast.Env             // the cells' global variables
+	answer      *rangeAnswer          // of the range hook
+	predeclared map[string]*fast.Bind // what is declared before any cell
+	self        func(func(any))       // interpreted; hands over a *fast.Interp of the calling goroutine
 
 	worker  *worker
 	tasks   sync.Map             // goroutine id -> *task
@@ -108,6 +109,7 @@ func (g *gomacro) start() {
 	globals.Options &^= base.OptModuleImport
 	g.env = g.ir.PrepareEnv()
 	g.declareHooks()
+	g.predeclared = maps.Clone(g.ir.Comp.Binds)
 }
 
 // Eval runs the cell: parsed and compiled as a whole, so that an error in it runs nothing,

@@ -22,6 +22,8 @@ type interpreter interface {
 	Complete(src string, pos int) (names []string, start int)
 	// Inspect describes the name around the byte offset pos of src; "" when unknown.
 	Inspect(src string, pos int) string
+	// Names lists what cells have declared.
+	Names() []named
 	// Line returns a line of a cell that was evaluated, for error messages.
 	Line(p place) string
 }

@@ -99,9 +99,9 @@ func spin() { for i := 0; ; i++ { inner(i) } }
 	// what was given up does not go on when the call returns after all
 	b.execute("wg.Done()\ntime.Sleep(100 * time.Millisecond)")
 	before := b.execute("n").text()
-	cpu := cpuTime()
+	cpu := processorTime()
 	time.Sleep(200 * time.Millisecond)
-	if spent := cpuTime() - cpu; spent > 100*time.Millisecond {
+	if spent := processorTime() - cpu; spent > 100*time.Millisecond {
 		t.Errorf("in 200 ms without a cell %v of processor time were spent", spent)
 	}
 	if after := b.execute("n").text(); after != before {
@@ -110,14 +110,6 @@ func spin() { for i := 0; ; i++ { inner(i) } }
 	if got := strings.Count(b.execute("lab.AllRuns()").text(), "interrupted"); got != trained {
 		t.Errorf("%d interrupted runs were kept, want %d", got, trained)
 	}
-}
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // TestImpatience interrupts a second time what does not stop.

@@ -78,7 +78,10 @@ func (q atCursor) offset() int {
 func (k *kernel) complete(r request) {
 	var q atCursor
 	json.Unmarshal(r.Content, &q) // decode checked that it is JSON; missing fields are zero
-	names, start := k.in.Complete(q.Code, q.offset())
+	names, start, ok := completeTyped(q.Code, q.offset())
+	if !ok {
+		names, start = k.language().Complete(q.Code, q.offset())
+	}
 	if names == nil {
 		names = []string{}
 	}
@@ -92,7 +95,7 @@ func (k *kernel) complete(r request) {
 func (k *kernel) inspect(r request) {
 	var q atCursor
 	json.Unmarshal(r.Content, &q)
-	text := k.in.Inspect(q.Code, q.offset())
+	text := k.language().Inspect(q.Code, q.offset())
 	data := map[string]any{}
 	if text != "" {
 		data["text/plain"] = text
@@ -105,7 +108,7 @@ func (k *kernel) isComplete(r request) {
 		Code string `json:"code"`
 	}
 	json.Unmarshal(r.Content, &q)
-	status, indent := completeness(q.Code)
+	status, indent := completeness(onlyGo(q.Code))
 	content := map[string]any{"status": status}
 	if status == "incomplete" {
 		content["indent"] = indent
