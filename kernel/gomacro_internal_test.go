@@ -236,7 +236,7 @@ func TestInterrupt(t *testing.T) {
 // TestAbandon leaves a call behind that nothing can stop.
 func TestAbandon(t *testing.T) {
 	g := newTest(t)
-	g.grace = 50 * time.Millisecond
+	g.grace = 300 * time.Millisecond
 	eval(t, g, 1, "import \"sync\"\nvar mu sync.Mutex\nmu.Lock()\nkept := 41")
 	for range 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
