@@ -1,6 +1,6 @@
 # What the README's two commands do not need.
 
-.PHONY: test ci generate test-clients test-neon
+.PHONY: test ci generate test-clients test-jupyter test-neon
 
 test:
 	go test ./...
@@ -9,7 +9,7 @@ ci:
 	bash .ci/run
 
 # Tests that install programs of their own, as root with apt-get. CI runs them last.
-test-clients: test-neon
+test-clients: test-jupyter test-neon
 
 # The kernels' NEON instance, built for 64-bit ARM and run by an emulator, with traps for
 # undefined behaviour. Without the sanitizer's library: it needs none of ARM's.
@@ -21,6 +21,11 @@ test-neon:
 		-static -o $(NEON) ddpm/engine/cpu/*.c ddpm/engine/cpu/testdata/kernels_test.c -lm
 	qemu-aarch64 $(NEON)
 	@rm -f $(NEON)
+
+# JupyterLab in a browser, jupyter console, nbconvert and papermill. Screenshots stay in
+# artifacts/clients.
+test-jupyter:
+	go test -tags clients -count=1 -timeout 20m ./kernel/clienttest
 
 # The tables of what notebook cells can import.
 generate:

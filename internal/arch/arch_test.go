@@ -29,6 +29,7 @@ var rules = []rule{
 	{"cmd/...", []string{"kernel", "plots", "experiments", "ddpm/...", "internal/..."}},
 	{"kernel/symbols/...", []string{"kernel/symbols", "kernel/cells", "kernel/display", "plots", "experiments", "ddpm", "ddpm/data"}}, // what cells can import
 	{"kernel/kerneltest", nil},
+	{"kernel/clienttest", []string{"kernel/kerneltest"}},
 	{"kernel/history", nil},
 	{"kernel/display", nil},
 	{"kernel/cells", []string{"internal/cell"}},

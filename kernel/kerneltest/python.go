@@ -27,6 +27,12 @@ var requirements []byte
 // true.
 func Python(t testing.TB) string {
 	t.Helper()
+	return PythonWith(t, requirements)
+}
+
+// PythonWith is Python with other packages: a list of requirements as pip reads it.
+func PythonWith(t testing.TB, requirements []byte) string {
+	t.Helper()
 	python3, err := exec.LookPath("python3")
 	if err != nil {
 		if os.Getenv("CI") == "true" {
@@ -34,7 +40,7 @@ func Python(t testing.TB) string {
 		}
 		t.Skip("python3 is missing")
 	}
-	python, err := environment(python3)
+	python, err := environment(python3, requirements)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +48,7 @@ func Python(t testing.TB) string {
 }
 
 // environment makes the virtual environment, unless it is there already.
-func environment(python3 string) (string, error) {
+func environment(python3 string, requirements []byte) (string, error) {
 	version, err := exec.Command(python3, "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask %s for its version: %w", python3, err)
