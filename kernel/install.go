@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 type InstallOptions struct {
 	// Name is the kernelspec's name, "" for ddpmlab.
 	Name string
-	// DisplayName is what notebooks show, "" for Go (ddpmlab).
+	// DisplayName is what notebooks show, "" for Go and the name.
 	DisplayName string
 	// Prefix installs under PREFIX/share/jupyter.
 	Prefix string
@@ -30,18 +31,10 @@ type InstallOptions struct {
 // Install makes the kernel known to Jupyter and returns the kernelspec's folder. The
 // program is copied into that folder: the one that runs may be temporary, as under go run.
 func Install(opt InstallOptions) (string, error) {
-	name := opt.Name
-	if name == "" {
-		name = "ddpmlab"
-	}
-	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" {
-		return "", fmt.Errorf("kernel name %q: only letters, digits, -, _ and . are possible", opt.Name)
-	}
-	data, err := dataDir(opt)
+	dir, err := specDir(opt)
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(data, "kernels", name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("install the kernel: %w", err)
 	}
@@ -50,8 +43,12 @@ func Install(opt InstallOptions) (string, error) {
 		return "", fmt.Errorf("install the kernel: %w", err)
 	}
 	display := opt.DisplayName
-	if display == "" {
+	switch {
+	case display != "":
+	case opt.Name == "" || opt.Name == "ddpmlab":
 		display = "Go (ddpmlab)"
+	default:
+		display = "Go (" + opt.Name + ")"
 	}
 	spec, err := json.MarshalIndent(map[string]any{
 		"argv":                    []string{program, "kernel", "serve", "-f", "{connection_file}"},
@@ -64,10 +61,75 @@ func Install(opt InstallOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := writeLogos(dir); err != nil {
+		return "", fmt.Errorf("install the kernel: %w", err)
+	}
+	// last, because a folder with kernel.json is a kernel
 	if err := writeFile(filepath.Join(dir, "kernel.json"), append(spec, '\n')); err != nil {
 		return "", fmt.Errorf("install the kernel: %w", err)
 	}
 	return dir, nil
+}
+
+//go:embed logo
+var logos embed.FS
+
+// writeLogos writes the pictures that JupyterLab shows for a kernel.
+func writeLogos(dir string) error {
+	files, err := logos.ReadDir("logo")
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		b, err := logos.ReadFile("logo/" + f.Name())
+		if err == nil {
+			err = writeFile(filepath.Join(dir, f.Name()), b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Uninstall removes what Install with the same options has put there, and returns the
+// kernelspec's folder. It removes no other program's kernel.
+func Uninstall(opt InstallOptions) (string, error) {
+	dir, err := specDir(opt)
+	if err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "kernel.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("uninstall the kernel: there is none in %s", dir)
+	}
+	if err != nil {
+		return "", fmt.Errorf("uninstall the kernel: %w", err)
+	}
+	var spec struct{ Argv []string }
+	if json.Unmarshal(b, &spec) != nil || len(spec.Argv) == 0 || filepath.Base(spec.Argv[0]) != "ddpmlab" {
+		return "", fmt.Errorf("uninstall the kernel: the one in %s is not of ddpmlab; remove the folder by hand if that is meant", dir)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return "", fmt.Errorf("uninstall the kernel: %w", err)
+	}
+	return dir, nil
+}
+
+// specDir is the kernelspec's folder that the options name.
+func specDir(opt InstallOptions) (string, error) {
+	name := opt.Name
+	if name == "" {
+		name = "ddpmlab"
+	}
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || strings.Trim(name, ".") == "" {
+		return "", fmt.Errorf("kernel name %q: only letters, digits, -, _ and . are possible", opt.Name)
+	}
+	data, err := dataDir(opt)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(data, "kernels", name), nil
 }
 
 // dataDir is Jupyter's data folder that the options name.

@@ -41,7 +41,7 @@ func TestInstall(t *testing.T) {
 	if got := strings.Join(spec.Argv[1:], " "); got != "kernel serve -f {connection_file}" {
 		t.Errorf("argv %q", spec.Argv)
 	}
-	if files, _ := filepath.Glob(filepath.Join(dir, "*")); len(files) != 2 {
+	if files, _ := filepath.Glob(filepath.Join(dir, "*")); len(files) != 5 {
 		t.Errorf("files %q", files)
 	}
 
@@ -89,6 +89,7 @@ func TestInstallPlaces(t *testing.T) {
 	for want, opt := range map[string]kernel.InstallOptions{
 		"not both":     {Prefix: env, SysPrefix: true},
 		"kernel name":  {Name: "../up"},
+		"and . are":    {Name: ".."},
 		"no such file": {Prefix: env, Executable: "/no/such/program"},
 		"not a direct": {Prefix: small, Executable: small},
 	} {
@@ -98,5 +99,39 @@ func TestInstallPlaces(t *testing.T) {
 		if _, err := kernel.Install(opt); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: got %v, want %q", opt, err, want)
 		}
+	}
+}
+
+func TestUninstall(t *testing.T) {
+	small := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(small, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	opt := kernel.InstallOptions{Prefix: t.TempDir(), Name: "other", Executable: small}
+	if _, err := kernel.Uninstall(opt); err == nil || !strings.Contains(err.Error(), "there is none in ") {
+		t.Errorf("with none installed: %v", err)
+	}
+	dir, err := kernel.Install(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := filepath.Join(dir, "kernel.json")
+	if b, err := os.ReadFile(spec); err != nil || !strings.Contains(string(b), `"display_name": "Go (other)"`) {
+		t.Errorf("%s, %v", b, err)
+	}
+	if got, err := kernel.Uninstall(opt); err != nil || got != dir {
+		t.Errorf("uninstalled %s, %v", got, err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(spec, []byte(`{"argv": ["python", "-m", "ipykernel"]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kernel.Uninstall(opt); err == nil || !strings.Contains(err.Error(), "is not of ddpmlab") {
+		t.Errorf("another program's kernel: %v", err)
 	}
 }

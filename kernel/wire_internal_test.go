@@ -318,3 +318,35 @@ func jsonOf(t *testing.T, m *message) map[string]any {
 	}
 	return v
 }
+
+// FuzzFrames reads foreign bytes as frames: no panic, no more memory than arrives.
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte{0, 1, 'a'})
+	f.Add([]byte{flagMore, 1, 'a', 0, 0})
+	f.Add([]byte{flagLong, 0, 0, 0, 0, 0, 0, 0, 2, 'a', 'b'})
+	f.Add([]byte{flagLong, 255, 255, 255, 255, 255, 255, 255, 255})
+	f.Add([]byte{flagCommand, 2, 'P', 'I', 0, 1, 'x'})
+	f.Add([]byte{flagLong | flagMore, 0, 0, 0, 0, 15, 255, 255, 255, 1})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, b := net.Pipe()
+		go func() {
+			b.Write(data)
+			b.Close()
+		}()
+		z := newZMTP(a, "")
+		total := 0
+		for {
+			frames, err := z.read()
+			if err != nil {
+				break
+			}
+			for _, f := range frames {
+				total += len(f)
+			}
+		}
+		a.Close()
+		if total > len(data) {
+			t.Errorf("%d bytes were read of %d", total, len(data))
+		}
+	})
+}

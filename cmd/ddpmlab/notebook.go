@@ -84,16 +84,17 @@ var notebookLab = command{
 	args:     "[FOLDER]",
 	synopsis: "Open the notebooks in JupyterLab, with this program as their kernel",
 	help: `Makes the kernel known to this JupyterLab alone, in a temporary folder, and starts ` + "`jupyter lab`" + ` on FOLDER (default:
-notebooks, where there is such a folder). ` + "`ddpmlab kernel install`" + ` makes it known for good.`,
+notebooks, where there is such a folder). Where JupyterLab is not on PATH, version ` + labVersion + ` is installed first, once, in a
+virtual environment in the cache folder. ` + "`ddpmlab kernel install`" + ` makes the kernel known for good.`,
 	examples:   []string{"notebook lab"},
 	ownSignals: true,
 	setup: func(f *flag.FlagSet) action {
 		db := dbFlag(f)
 		threads := threadsFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
-			jupyter, err := exec.LookPath("jupyter")
+			jupyter, err := findJupyter(ctx, w)
 			if err != nil {
-				return errors.New("jupyter is not on PATH; install it by `pip install jupyterlab`, or run notebooks without it by `ddpmlab notebook run`")
+				return err
 			}
 			if err := kernelEnvironment(f, *db, *threads); err != nil {
 				return err
@@ -142,12 +143,14 @@ var kernelInstall = command{
 	synopsis: "Make the kernel known to Jupyter",
 	help: `Copies this program into the kernelspec's folder, so that the kernel goes on working when the program is moved or was
 only temporary, as under go run. Run it again after an update.`,
-	examples: []string{"kernel install", "kernel install --sys-prefix"},
+	examples: []string{"kernel install", "kernel install --sys-prefix", "kernel install --uninstall"},
 	setup: func(f *flag.FlagSet) action {
 		user := f.Bool("user", false, "for this user alone; the default")
 		var o kernel.InstallOptions
 		f.StringVar(&o.Prefix, "prefix", "", "under `FOLDER`/share/jupyter")
 		f.BoolVar(&o.SysPrefix, "sys-prefix", false, "in the active Python environment")
+		f.StringVar(&o.Name, "name", "", "call the kernel `NAME` instead of ddpmlab")
+		uninstall := f.Bool("uninstall", false, "remove the kernel instead")
 		return func(_ context.Context, _ []string, w world) error {
 			places := 0
 			for _, chosen := range []bool{*user, o.Prefix != "", o.SysPrefix} {
@@ -158,11 +161,22 @@ only temporary, as under go run. Run it again after an update.`,
 			if places > 1 {
 				return usagef("--user, --prefix and --sys-prefix exclude each other; give one of them")
 			}
+			if *uninstall {
+				dir, err := kernel.Uninstall(o)
+				if err != nil {
+					return err
+				}
+				return printf(w.out, "removed %s\n", dir)
+			}
 			dir, err := kernel.Install(o)
 			if err != nil {
 				return err
 			}
-			return printf(w.out, "installed in %s; choose \"Go (ddpmlab)\" in Jupyter\n", dir)
+			name := o.Name
+			if name == "" {
+				name = "ddpmlab"
+			}
+			return printf(w.out, "installed in %s; choose \"Go (%s)\" in Jupyter\n", dir, name)
 		}
 	},
 }
