@@ -83,6 +83,13 @@ func TestMagics(t *testing.T) {
 		t.Errorf("x?: payload %v", a.reply["payload"])
 	}
 
+	a := b.execute(`%sql SELECT 6 * 7 AS answer`)
+	if strings.Contains(fmt.Sprint(a.reply["evalue"]), "has no method SQL") {
+		t.Log("package experiments has no Lab.SQL yet")
+	} else if !strings.Contains(a.text(), "answer") || !strings.Contains(a.text(), "42") {
+		t.Errorf("%%sql: %v %q", a.reply, a.text())
+	}
+
 	// an interrupt ends a command and its children
 	id := b.send("execute_request", map[string]any{"code": "!sh -c 'sleep 60; true' & wait"})
 	time.Sleep(50 * time.Millisecond)

@@ -6,6 +6,6 @@ var commands = []command{
 	train, sample, bias, evaluate,
 	runsList, runsShow,
 	dataList, dataInfo, dataFetch, dataTrainExtractor,
-	benchEngine, benchWorker,
+	benchEngine, benchKernel, benchWorker,
 	doctor, version,
 }
