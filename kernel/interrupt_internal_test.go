@@ -31,7 +31,6 @@ func TestInterruptEachAfterEach(t *testing.T) {
 	}
 	b := newBench(t)
 	b.stdin()
-	b.k.in.(*gomacro).grace = 500 * time.Millisecond // a foreign call is given up after
 	db := filepath.Join(t.TempDir(), "runs.db")
 	a := b.execute(fmt.Sprintf(`import (
 	"database/sql"
@@ -60,6 +59,7 @@ func spin() { for i := 0; ; i++ { inner(i) } }
 		t.Fatal(a.reply["traceback"])
 	}
 	trained := 0
+	took := map[string][]float64{} // by kind, in seconds
 	interrupt := func(kind int) {
 		k := stoppable[kind]
 		id := b.send("execute_request", map[string]any{"code": k.code, "allow_stdin": true})
@@ -74,14 +74,18 @@ func spin() { for i := 0; ; i++ { inner(i) } }
 		if _, err := b.cl.send(b.cl.control, "interrupt_request", map[string]any{}); err != nil {
 			t.Fatal(err)
 		}
-		a := b.wait(id)
-		took := time.Since(begun)
 		foreign := k.name == "foreign call"
+		if foreign { // the user has waited long enough
+			time.Sleep(100 * time.Millisecond)
+			b.k.mu.Lock()
+			b.k.running.asked = begun.Add(-2 * impatience)
+			b.k.mu.Unlock()
+			b.k.interrupt()
+		}
+		a := b.wait(id)
+		took[k.name] = append(took[k.name], time.Since(begun).Seconds())
 		if a.reply["ename"] != "interrupted" || strings.Contains(fmt.Sprint(a.reply["evalue"]), "abandoned") != foreign {
 			t.Fatalf("%s: %v", k.name, a.reply)
-		}
-		if took > 500*time.Millisecond && !foreign {
-			t.Errorf("%s: stopped after %v, want 0.5 s", k.name, took)
 		}
 		if a := b.execute("kept + 1"); a.text() != "42" {
 			t.Fatalf("after %s: %v", k.name, a.reply)
@@ -93,6 +97,14 @@ func spin() { for i := 0; ; i++ { inner(i) } }
 			next := (last + gap) % len(stoppable)
 			interrupt(next)
 			last = next
+		}
+	}
+
+	for kind, times := range took {
+		median, worst := Quantile(times, 0.5), Quantile(times, 1)
+		t.Logf("%s: stopped after %.3f s, at worst %.3f s", kind, median, worst)
+		if median > 0.5 { // at worst other tests have the processors
+			t.Errorf("%s: stopped after %.3f s, want 0.5 s", kind, median)
 		}
 	}
 

@@ -25,6 +25,9 @@ func newProcess(t *testing.T) *bench {
 
 // TestMuchOutput prints 10 MB and updates a display 20,000 times: all arrives.
 func TestMuchOutput(t *testing.T) {
+	if testing.Short() {
+		t.Skip("times what the race detector slows down")
+	}
 	b := newProcess(t)
 	b.execute("import (\n\t\"fmt\"\n\t\"strings\"\n)\nline := strings.Repeat(\"x\", 99) + \"\\n\"")
 	begun := time.Now()
