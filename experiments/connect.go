@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"net/url"
 	"os"
+	"time"
 
 	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
 )
@@ -28,13 +29,31 @@ const (
 	copyParams  = "mode=rw&_busy_timeout=10000" // query_only would forbid the copy too
 )
 
+// busyTimeout is how long another process's lock is waited for: _busy_timeout above.
+const busyTimeout = 10 * time.Second
+
+// patiently calls f again, for as long as busyTimeout, while it finds the database locked.
+// SQLite waits by itself for most locks, but answers at once where two processes might
+// wait for each other: while one of them switches a new file to write-ahead logging.
+func patiently(f func() error) error {
+	const most = 50 * time.Millisecond
+	start := time.Now()
+	for pause := time.Millisecond; ; pause = min(2*pause, most) {
+		err := f()
+		if !isBusy(err) || time.Since(start) > busyTimeout {
+			return err
+		}
+		time.Sleep(pause)
+	}
+}
+
 // openWriter connects for writing.
 func openWriter(ctx context.Context, path string) (*sql.DB, error) {
 	db, err := connect(path, writeParams, 1)
 	if err != nil {
 		return nil, err
 	}
-	if err := db.PingContext(ctx); err != nil {
+	if err := patiently(func() error { return db.PingContext(ctx) }); err != nil {
 		db.Close()
 		return nil, err
 	}
@@ -48,9 +67,11 @@ func openReaders(ctx context.Context, path string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	var n int
-	err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n)
-	if err == nil {
+	look := func() error {
+		var n int
+		return db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n)
+	}
+	if err = patiently(look); err == nil {
 		return db, nil
 	}
 	db.Close()
@@ -58,11 +79,11 @@ func openReaders(ctx context.Context, path string) (*sql.DB, error) {
 	if info, e := os.Stat(path + "-wal"); kind != ErrReadOnly || e == nil && info.Size() > 0 {
 		return nil, err
 	}
-	db, e := connect(path, readParams+"&immutable=1", readers)
-	if e != nil {
+	var e error
+	if db, e = connect(path, readParams+"&immutable=1", readers); e != nil {
 		return nil, err
 	}
-	if e := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n); e != nil {
+	if look() != nil {
 		db.Close()
 		return nil, err
 	}

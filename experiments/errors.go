@@ -113,7 +113,7 @@ func diagnose(err error) (cure string, kind error) {
 			return cureNotOurs, ErrNotDatabase
 		case sqlite3.ErrCorrupt:
 			return cureDamaged, ErrDamaged
-		case sqlite3.ErrBusy, sqlite3.ErrLocked:
+		case sqlite3.ErrBusy, sqlite3.ErrLocked, sqlite3.ErrProtocol: // protocol: the log's locks were busy too often
 			return cureLocked, ErrLocked
 		}
 		return "", nil

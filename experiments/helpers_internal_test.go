@@ -3,6 +3,7 @@ package experiments
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,6 +37,7 @@ func TestMain(m *testing.M) {
 // children is what a child process can do with the database at path.
 var children = map[string]func(path string) error{
 	"endless": childEndless,
+	"open":    childOpen,
 	"runs":    childRuns,
 	"guest":   childGuest,
 	"full":    childFull,
@@ -73,6 +75,29 @@ func childEndless(path string) error {
 		out.Flush()
 		time.Sleep(100 * time.Microsecond)
 	}
+}
+
+// openFiles is how many databases childOpen makes.
+const openFiles = 25
+
+// childOpen opens one new database after the other: path0, path1, ...
+func childOpen(path string) error {
+	for n := range openFiles {
+		s, err := Open(path + strconv.Itoa(n))
+		if err != nil {
+			return err
+		}
+		if _, err := s.AllRuns(context.Background()); err != nil {
+			return err
+		}
+		if err := s.do(true, func(*sql.Tx) error { return nil }); err != nil {
+			return err
+		}
+		if err := s.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // childRuns records several short runs, as fast as it can, in small transactions.

@@ -198,6 +198,22 @@ func TestManyWriters(t *testing.T) {
 	}
 }
 
+// Several processes make, open, write and close the same new databases at once. While a
+// file is switched to write-ahead logging, or its last user closes it, SQLite answers the
+// others that it is busy without waiting.
+func TestOpenAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "runs.db")
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if out, err := child(t, "open", path).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // childGuest is a user who may read the database and its folder, and write neither.
 func childGuest(path string) error {
 	s, err := Open(path)

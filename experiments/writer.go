@@ -174,8 +174,9 @@ func (w *writer) run(j job) (err error) {
 				err = e
 			}
 			// What must last is moved from the log into the file itself, so that a copy
-			// of the file alone has it. A reader in the way leaves it for the next time.
-			_, _ = w.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+			// of the file alone has it. Passively: a reader or writer in the way is not
+			// waited for and leaves it for the next time.
+			_, _ = w.db.Exec("PRAGMA wal_checkpoint(PASSIVE)")
 		}()
 	}
 	return w.transact(j.fn)
@@ -183,7 +184,11 @@ func (w *writer) run(j job) (err error) {
 
 // transact runs fn in a transaction.
 func (w *writer) transact(fn func(*sql.Tx) error) error {
-	tx, err := w.db.Begin() // immediate: waits for other processes' writes
+	var tx *sql.Tx
+	err := patiently(func() (err error) {
+		tx, err = w.db.Begin() // immediate: waits for other processes' writes
+		return err
+	})
 	if err != nil {
 		return err
 	}
