@@ -231,7 +231,7 @@ func (s *Store) sweepRun(ctx context.Context, r *Run, n int, steps []int) (row S
 func (s *Store) sweepOne(ctx context.Context, r *Run, c saved, sc *scorer) (fd float64, err error) {
 	k := sc.protocol.Steps
 	err = s.withNetwork(ctx, r, c, func(net *ddpm.Network, _ *ddpm.Schedule) error {
-		fd, err = sc.score(ctx, net, fmt.Sprintf("sweep-%s-%d", r.ID, k), fmt.Sprintf("%s: samples in %d steps", r.Variant, k))
+		fd, err = sc.score(ctx, net, fmt.Sprintf("sweep-%s-%d", r.ID, k), fmt.Sprintf("%s: samples in %s", r.Variant, inSteps(k)))
 		return err
 	})
 	if err != nil {
@@ -283,7 +283,7 @@ func (s *Store) Draw(ctx context.Context, r *Run, n int, p ddpm.Sampling) (*Samp
 		return out, err
 	}
 	err = s.withNetwork(ctx, r, c, func(net *ddpm.Network, schedule *ddpm.Schedule) error {
-		report := newReport(ctx, "samples-"+r.ID, fmt.Sprintf("%s: samples in %d steps", r.Variant, p.Steps))
+		report := newReport(ctx, "samples-"+r.ID, fmt.Sprintf("%s: samples in %s", r.Variant, inSteps(p.Steps)))
 		if out.Images, err = ddpm.Sample(report.context(ctx), net, schedule, p, 0, n, model.Size, model.Size, model.InChannels); err != nil {
 			return report.failed(err)
 		}

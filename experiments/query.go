@@ -21,10 +21,15 @@ const (
 		%s ORDER BY run.started, id`
 	// A run that was scored in two ways shows the later one: rows come by series id.
 	selectLast = `SELECT series.run, series.key, (SELECT coalesce(value, 'NaN') FROM point WHERE series = series.id ORDER BY step DESC LIMIT 1),
+			CASE series.key WHEN 'loss' THEN (SELECT avg(value) FROM (SELECT value FROM point WHERE series = series.id ORDER BY step DESC LIMIT 100)) END,
 			coalesce(protocol.id, ''), coalesce(detail, '{}'), coalesce(floor, 'NaN')
 		FROM series JOIN run ON run.id = series.run LEFT JOIN protocol ON protocol.id = series.protocol
 		%s ORDER BY series.id`
 )
+
+// lossPoints is how many of a run's last losses its shown loss is the mean of: single
+// batches scatter by more than what variants differ in.
+const lossPoints = 100
 
 // runs reads the runs that the WHERE clause selects, oldest first.
 func (s *Store) runs(ctx context.Context, where string, args ...any) (Runs, error) {
@@ -89,8 +94,8 @@ func readLast(ctx context.Context, db *sql.DB, runs map[string]*Run, where strin
 		var run, key, detail string
 		var p Protocol
 		var value *number
-		var floor number
-		if err := rows.Scan(&run, &key, &value, &p.ID, &detail, &floor); err != nil {
+		var mean, floor number
+		if err := rows.Scan(&run, &key, &value, &mean, &p.ID, &detail, &floor); err != nil {
 			return err
 		}
 		r := runs[run]
@@ -98,6 +103,9 @@ func readLast(ctx context.Context, db *sql.DB, runs map[string]*Run, where strin
 			continue
 		}
 		r.last[key] = float64(*value)
+		if key == MetricLoss {
+			r.loss = float64(mean)
+		}
 		if p.ID == "" {
 			continue
 		}

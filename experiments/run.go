@@ -57,6 +57,7 @@ type Run struct {
 	store     *Store              // where series are read from; nil for Detached
 	series    map[string][]Point  // of a Detached run
 	last      map[string]float64  // the last value of each series
+	loss      float64             // mean of the last lossPoints losses
 	protocols map[string]Protocol // of the series that are scores
 }
 
@@ -81,7 +82,19 @@ func Detached(r Run, series map[string][]Point, protocols map[string]Protocol) *
 			r.last[key] = points[n-1].Value
 		}
 	}
+	r.loss = meanOfLast(series[MetricLoss])
 	return &r
+}
+
+// meanOfLast is the mean of the last lossPoints values that are numbers.
+func meanOfLast(points []Point) float64 {
+	sum, n := 0.0, 0
+	for _, p := range points[max(0, len(points)-lossPoints):] {
+		if !math.IsNaN(p.Value) {
+			sum, n = sum+p.Value, n+1
+		}
+	}
+	return sum / float64(n)
 }
 
 // Summary is one line of `ddpmlab runs list --json`.

@@ -32,6 +32,7 @@ type session struct {
 	store  *Store
 	run    string
 	number int
+	left   unfinished              // an earlier attempt at the same, if there is one
 	stop   context.CancelCauseFunc // ends the training when nothing can be saved any more
 
 	mu     sync.Mutex
@@ -44,7 +45,7 @@ type session struct {
 }
 
 const (
-	selectKey = `SELECT id, attempt, status FROM run WHERE key = ? ORDER BY attempt DESC`
+	selectKey = `SELECT id, attempt, status, step FROM run WHERE key = ? ORDER BY attempt DESC`
 	insertRun = `INSERT INTO run (id, key, attempt, name, preset, data, data_sha256, seed, config, variant, status, started)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)`
 	insertParam = `INSERT INTO param (run, name, kind, value) VALUES (?, ?, ?, ?)`
@@ -71,11 +72,12 @@ func (s *Store) begin(ctx context.Context, o order) (open *session, done string,
 	}
 	open = &session{store: s, run: id.String(), number: 1}
 	err = s.do(true, func(tx *sql.Tx) error {
-		attempt, finished, err := attempts(ctx, tx, o)
+		attempt, finished, left, err := attempts(ctx, tx, o)
 		if err != nil || finished != "" {
 			done = finished
 			return err
 		}
+		open.left = left
 		c := o.config
 		if _, err := tx.ExecContext(ctx, insertRun, open.run, o.key, attempt+1, o.variant.Name(), c.Preset,
 			c.Data, o.data256, int64(c.Seed), string(config), string(variant), now.UnixMicro()); err != nil {
@@ -94,19 +96,27 @@ func (s *Store) begin(ctx context.Context, o order) (open *session, done string,
 	return open, "", nil
 }
 
-// attempts is the number of runs with the order's key, and the newest finished one.
-func attempts(ctx context.Context, tx *sql.Tx, o order) (last int, finished string, err error) {
+// unfinished is a run that Resume can continue.
+type unfinished struct {
+	run, status string
+	step        int64
+}
+
+// attempts is the number of runs with the order's key, the newest finished one, and the
+// newest one that could be continued.
+func attempts(ctx context.Context, tx *sql.Tx, o order) (last int, finished string, left unfinished, err error) {
 	rows, err := tx.QueryContext(ctx, selectKey, o.key)
 	if err != nil {
-		return 0, "", err
+		return 0, "", left, err
 	}
 	defer rows.Close()
 	running := ""
 	for rows.Next() {
 		var id, status string
 		var attempt int
-		if err := rows.Scan(&id, &attempt, &status); err != nil {
-			return 0, "", err
+		var step int64
+		if err := rows.Scan(&id, &attempt, &status, &step); err != nil {
+			return 0, "", left, err
 		}
 		last = max(last, attempt)
 		if status == StatusFinished && finished == "" {
@@ -115,14 +125,17 @@ func attempts(ctx context.Context, tx *sql.Tx, o order) (last int, finished stri
 		if status == StatusRunning {
 			running = id
 		}
+		if left.run == "" && step > 0 && resumable(id, status) == nil {
+			left = unfinished{id, status, step}
+		}
 	}
 	switch {
 	case rows.Err() != nil || o.again:
-		return last, "", rows.Err()
+		return last, "", left, rows.Err()
 	case finished == "" && running != "":
-		return 0, "", fmt.Errorf("%w: %s, %s, by another cell or process; wait for it, or use Rerun (--rerun)", ErrAlreadyRuns, running, o.variant)
+		return 0, "", left, fmt.Errorf("%w: %s, %s, by another cell or process; wait for it, or use Rerun (--rerun)", ErrAlreadyRuns, running, o.variant)
 	}
-	return last, finished, nil
+	return last, finished, left, nil
 }
 
 const (

@@ -2,6 +2,7 @@ package experiments
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -23,9 +24,11 @@ func (rs Runs) Table() *render.Table {
 	n := rs.idLength()
 	for _, r := range rs {
 		t.Add(r.ID[:min(n, len(r.ID))], r.Variant.String(), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
-			strconv.FormatUint(r.Seed, 10), r.show(MetricLoss, "%.4f"), r.show(MetricFD, "%.2f"), r.Started.Format(minute), r.took())
+			strconv.FormatUint(r.Seed, 10), r.showLoss(), r.show(MetricFD, "%.2f"), r.Started.Format(minute), r.took())
 	}
-	t.Notes = rs.scoreNotes()
+	if len(rs) > 0 {
+		t.Notes = append([]string{fmt.Sprintf("Loss: mean of the last %d steps.", lossPoints)}, rs.scoreNotes()...)
+	}
 	return t
 }
 
@@ -90,6 +93,17 @@ func (p Protocol) Describe() string {
 	return s + "."
 }
 
+// fewSamples is below how many samples a score says that they are few.
+const fewSamples = 100
+
+// Caution is a sentence on a score of very few samples, or "".
+func (p Protocol) Caution() string {
+	if p.N >= fewSamples {
+		return ""
+	}
+	return fmt.Sprintf("%d samples are too few to tell models apart: so small a sample is far from any other, real images included; take %d or more.", p.N, 5*fewSamples)
+}
+
 // Bundle is the table of the runs.
 func (rs Runs) Bundle() render.Bundle { return rs.Table().Bundle() }
 
@@ -103,6 +117,14 @@ func (r *Run) show(key, format string) string {
 		return "–"
 	}
 	return fmt.Sprintf(format, v)
+}
+
+// showLoss is the mean of the last losses; NaN when the last one is.
+func (r *Run) showLoss() string {
+	if last, ok := r.Last(MetricLoss); !ok || math.IsNaN(last) {
+		return r.show(MetricLoss, "%.4f")
+	}
+	return fmt.Sprintf("%.4f", r.loss)
 }
 
 // took is how long the run took from its first start to its end.
@@ -122,7 +144,7 @@ func (r *Run) Table() *render.Table {
 	t := &render.Table{Caption: fmt.Sprintf("%s, run %s", r.Variant, r.ID), Columns: render.Left("", "")}
 	t.Add("status", r.statusLine())
 	t.Add("training", fmt.Sprintf("%d of %d steps, batch %d, seed %d, %s", r.Step, r.Config.Iterations, r.Config.Batch, r.Seed, r.Config.Data))
-	t.Add("loss", r.fromTo(MetricLoss, "%.4f"))
+	t.Add("loss", r.lossLine())
 	if p, ok := r.Protocol(MetricFD); ok {
 		t.Add(p.Metric, r.fromTo(MetricFD, "%.2f"))
 		t.Notes = append(t.Notes, p.Describe())
@@ -157,6 +179,15 @@ func (r *Run) fromTo(key, format string) string {
 		return fmt.Sprintf(format+" (step %d) → "+format+" (step %d)", first.Value, first.Step, last, points[len(points)-1].Step)
 	}
 	return fmt.Sprintf(format, last)
+}
+
+// lossLine is the first loss and the mean of the last ones.
+func (r *Run) lossLine() string {
+	points := r.Series(MetricLoss)
+	if len(points) < 2 {
+		return r.showLoss()
+	}
+	return fmt.Sprintf("%.4f (step %d) → %s (mean of the last %d steps)", points[0].Value, points[0].Step, r.showLoss(), min(lossPoints, len(points)))
 }
 
 func (r *Run) after() string {
@@ -243,7 +274,15 @@ func (s *Samples) Bundle() render.Bundle {
 
 // String tells what was drawn.
 func (s *Samples) String() string {
-	return fmt.Sprintf("%v from %s (run %s) in %d steps, seed %d", s.Images, s.Run.Variant, s.Run.ID, s.Steps, s.Seed)
+	return fmt.Sprintf("%v from %s (run %s) in %s, seed %d", s.Images, s.Run.Variant, s.Run.ID, inSteps(s.Steps), s.Seed)
+}
+
+// inSteps is "1 step" or "50 steps".
+func inSteps(n int) string {
+	if n == 1 {
+		return "1 step"
+	}
+	return fmt.Sprintf("%d steps", n)
 }
 
 var _ ddpm.Recorder = (*session)(nil)

@@ -9,6 +9,8 @@ import (
 	"ddpmlab/ddpm"
 	"ddpmlab/ddpm/data"
 	"ddpmlab/ddpm/engine"
+	"ddpmlab/internal/display"
+	"ddpmlab/internal/render"
 )
 
 // Train trains the variant with the configuration, and records it. A finished run of the
@@ -64,6 +66,11 @@ func (s *Store) train(ctx context.Context, c ddpm.Config, v ddpm.Variant, again 
 		return nil, err
 	case done != "": // another process was faster
 		return s.Run(ctx, done)
+	}
+	if left := a.left; left.run != "" && !again {
+		display.FromContext(ctx).Show("", render.Text(fmt.Sprintf(
+			"run %s of the same was %s at step %d of %d, and this begins anew; to go on with that one instead, stop this and use Resume(ctx, %q) (ddpmlab train --resume %[1]s)",
+			left.run, left.status, left.step, c.Iterations, left.run)))
 	}
 	return s.work(ctx, a, t, nil)
 }

@@ -102,6 +102,44 @@ func interrupted(t *testing.T, s *Store, c ddpm.Config, v ddpm.Variant, step int
 	return r
 }
 
+// Training again what was interrupted begins anew, and says how to go on instead.
+func TestTrainAgainAfterInterrupt(t *testing.T) {
+	s := labStore(t)
+	left := interrupted(t, s, small(), ddpm.ADM(), 3)
+	var shown display.Recording
+	ctx := display.NewContext(t.Context(), &shown)
+	r, err := s.Train(ctx, small(), ddpm.ADM())
+	if err != nil || r.ID == left.ID || r.Attempt != 2 {
+		t.Fatalf("got %v, error %v, want a second attempt", r, err)
+	}
+	all := shown.AllShown()
+	if len(all) == 0 || !strings.Contains(all[0].Bundle.String(), "train --resume "+left.ID) {
+		t.Errorf("got %v, want how to resume %s", all, left.ID)
+	}
+}
+
+// A run's shown loss is a mean: the last batch alone says little.
+func TestShownLoss(t *testing.T) {
+	s := testStore(t)
+	losses := make([]float64, 150)
+	for i := range losses {
+		losses[i] = 1
+		if i >= 50 {
+			losses[i] = float64(2 + i%2*2) // the mean of the last 100 is 3
+		}
+	}
+	r := testRun(t, s, testOrder(1), StatusFinished, losses...)
+	for _, text := range []string{Runs{r}.String(), r.String()} {
+		if !strings.Contains(text, "3.0000") || !strings.Contains(text, "mean of the last 100 steps") {
+			t.Errorf("got %s, want the mean 3.0000", text)
+		}
+	}
+	r = testRun(t, s, testOrder(2), StatusDiverged, 1, math.NaN())
+	if text := (Runs{r}).String(); !strings.Contains(text, "NaN") {
+		t.Errorf("got %s, want NaN, the last loss", text)
+	}
+}
+
 // values are a series' steps and values.
 func values(r *Run, key string) string {
 	var b strings.Builder

@@ -74,6 +74,9 @@ func StepsTable(s *experiments.SweepResult) (*render.Table, error) {
 // protocolNotes is the protocol for below a table.
 func protocolNotes(p experiments.Protocol) []string {
 	notes := []string{floorSentence(p)}
+	if c := p.Caution(); c != "" {
+		notes = append(notes, c)
+	}
 	if p.Steps > 0 {
 		notes = append(notes, protocolLine(p)+".")
 	} else {

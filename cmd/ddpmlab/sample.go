@@ -34,6 +34,9 @@ whatever N is.`,
 			if err != nil {
 				return err
 			}
+			if err := checkOut(*out); err != nil {
+				return err
+			}
 			if *n < 1 {
 				return usagef("-n is %d; want 1 or more images", *n)
 			}

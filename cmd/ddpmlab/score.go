@@ -100,6 +100,11 @@ floor is the same distance of N real images.`,
 					return err
 				}
 				if *asJSON {
+					if c := sweep.Protocol.Caution(); c != "" {
+						if err := printf(w.err, "ddpmlab: %s\n", c); err != nil {
+							return err
+						}
+					}
 					return printJSON(w.out, newScores(r, sweep))
 				}
 				t, err := plots.StepsTable(sweep)

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 
 	"ddpmlab/experiments"
 	"ddpmlab/internal/display"
@@ -20,7 +22,23 @@ func dbFlag(f *flag.FlagSet) *string {
 func jsonFlag(f *flag.FlagSet) *bool { return f.Bool("json", false, "print JSON, for programs") }
 
 func threadsFlag(f *flag.FlagSet) *int {
-	return f.Int("threads", 0, "compute on `N` threads; 0: one a core; no result depends on it")
+	n := new(int)
+	f.Var((*threadCount)(n), "threads", "compute on `N` threads; 0: one a core; no result depends on it")
+	return n
+}
+
+// threadCount is a flag: a number of threads.
+type threadCount int
+
+func (t *threadCount) String() string { return strconv.Itoa(int(*t)) }
+
+func (t *threadCount) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 {
+		return errors.New("1 or more threads, or 0 for one a core")
+	}
+	*t = threadCount(n)
+	return nil
 }
 
 // withStore calls use with the database that --db named, and closes it. It makes the

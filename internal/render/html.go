@@ -25,11 +25,14 @@ func (t *Table) HTML() string {
 	if t.Caption != "" {
 		fmt.Fprintf(&b, "<caption style=\"%s\">%s</caption>\n", htmlWord, html.EscapeString(oneLine(t.Caption)))
 	}
-	b.WriteString("<thead>\n<tr>")
-	for _, c := range t.Columns {
-		fmt.Fprintf(&b, "<th scope=\"col\" style=\"%s\">%s</th>", htmlAlign(c), html.EscapeString(oneLine(c.Name)))
+	if !t.headless() {
+		b.WriteString("<thead>\n<tr>")
+		for _, c := range t.Columns {
+			fmt.Fprintf(&b, "<th scope=\"col\" style=\"%s\">%s</th>", htmlAlign(c), html.EscapeString(oneLine(c.Name)))
+		}
+		b.WriteString("</tr>\n</thead>\n")
 	}
-	b.WriteString("</tr>\n</thead>\n<tbody>\n")
+	b.WriteString("<tbody>\n")
 	for _, r := range t.Rows {
 		t.htmlRow(&b, r)
 	}

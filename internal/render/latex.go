@@ -26,11 +26,13 @@ func (t *Table) LaTeX() string {
 	}
 	b.WriteString("}\n\\toprule\n")
 	cells := make([]string, len(t.Columns))
-	for i, c := range t.Columns {
-		cells[i] = EscapeLaTeX(oneLine(c.Name))
+	if !t.headless() {
+		for i, c := range t.Columns {
+			cells[i] = EscapeLaTeX(oneLine(c.Name))
+		}
+		latexRow(&b, cells)
+		b.WriteString("\\midrule\n")
 	}
-	latexRow(&b, cells)
-	b.WriteString("\\midrule\n")
 	for i, r := range t.Rows {
 		if r.Class == ClassHead {
 			if i > 0 {

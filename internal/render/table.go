@@ -34,6 +34,16 @@ type Row struct {
 	Class string // "", ClassPaper or ClassHead
 }
 
+// headless reports that no column has a name: there is no head to show.
+func (t *Table) headless() bool {
+	for _, c := range t.Columns {
+		if c.Name != "" {
+			return false
+		}
+	}
+	return true
+}
+
 // Left makes left-aligned columns of the given names.
 func Left(names ...string) []Column { return columns(names, false) }
 

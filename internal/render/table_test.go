@@ -51,6 +51,21 @@ func TestTableForms(t *testing.T) {
 	}
 }
 
+// A table whose columns have no names, as a run's card, has no head and no rule for one.
+func TestHeadless(t *testing.T) {
+	table := &render.Table{Caption: "run", Columns: render.Left("", "")}
+	table.Add("status", "finished")
+	if got, want := table.Text(), "run\nstatus  finished\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := table.HTML(); strings.Contains(got, "<th") {
+		t.Errorf("got %q, want no head", got)
+	}
+	if got := table.LaTeX(); strings.Contains(got, "midrule") {
+		t.Errorf("got %q, want no rule below a head", got)
+	}
+}
+
 // hostile is text that would break each form if it were not escaped.
 const hostile = "<script>alert(1)</script> \"a\" & $x_1^2$ \\input{x} 50% #1 {~} | `c` *b* [l](u)\n\x1b[31mred\r\tend"
 

@@ -71,7 +71,8 @@ func EscapeMarkdown(s string) string {
 	return b.String()
 }
 
-// Text is the table as aligned columns two spaces apart, with a rule under the head.
+// Text is the table as aligned columns two spaces apart, with a rule under the head, if
+// a column has a name.
 // It is complete: logs, terminals and other programs read it.
 func (t *Table) Text() string {
 	if t == nil {
@@ -95,8 +96,10 @@ func (t *Table) Text() string {
 		heads.Cells = append(heads.Cells, c.Name)
 		rules.Cells = append(rules.Cells, strings.Repeat("-", widths[i]))
 	}
-	t.textRow(&b, heads, widths)
-	t.textRow(&b, rules, widths)
+	if !t.headless() {
+		t.textRow(&b, heads, widths)
+		t.textRow(&b, rules, widths)
+	}
 	for _, r := range t.Rows {
 		if r.Class == ClassHead {
 			b.WriteString(r.cell(0) + "\n")
