@@ -73,7 +73,7 @@ func (a *session) save(ctx context.Context, c *ddpm.Checkpoint) error {
 }
 
 // texts runs a query of one column of text.
-func texts(ctx context.Context, tx *sql.Tx, query string, args ...any) ([]string, error) {
+func texts(ctx context.Context, tx queryer, query string, args ...any) ([]string, error) {
 	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +27,6 @@ type Detail struct {
 	Cells     []Executed          `json:"cells,omitempty"`
 	Artifacts []Artifact          `json:"artifacts,omitempty"`
 	Protocols map[string]Protocol `json:"protocols,omitempty"` // by series
-	Tags      map[string]string   `json:"tags,omitempty"`
 	Notes     []Note              `json:"notes,omitempty"`
 
 	run *Run
@@ -78,7 +75,6 @@ const (
 		FROM executed JOIN cell ON sha256 = cell WHERE run = ? ORDER BY session, position`
 	selectArtifacts = `SELECT name, step, size, artifact.sha256, body IS NOT NULL
 		FROM run_artifact JOIN artifact USING (sha256) WHERE run = ? ORDER BY name, step`
-	selectTags  = `SELECT name, value FROM tag WHERE run = ? ORDER BY name`
 	selectNotes = `SELECT time, text FROM note WHERE run = ? ORDER BY time`
 )
 
@@ -90,7 +86,7 @@ func (s *Store) Show(ctx context.Context, prefix string) (*Detail, error) {
 	}
 	d := &Detail{
 		Summary: r.Summary(), Attempt: r.Attempt, Key: r.Key, Error: r.Error, Started: r.Started,
-		Config: r.Config, Switches: r.Variant, Protocols: r.protocols, Tags: map[string]string{}, run: r,
+		Config: r.Config, Switches: r.Variant, Protocols: r.protocols, run: r,
 	}
 	if !r.Finished.IsZero() {
 		d.Finished = &r.Finished
@@ -102,7 +98,6 @@ func (s *Store) Show(ctx context.Context, prefix string) (*Detail, error) {
 		{selectSessions, d.scanSession},
 		{selectCells, d.scanCell},
 		{selectArtifacts, func(rows *sql.Rows) error { return d.scanArtifact(s, rows) }},
-		{selectTags, d.scanTag},
 		{selectNotes, d.scanNote},
 	} {
 		if err := s.each(ctx, part.query, r.ID, part.scan); err != nil {
@@ -157,13 +152,6 @@ func (d *Detail) scanArtifact(s *Store, rows *sql.Rows) error {
 	return err
 }
 
-func (d *Detail) scanTag(rows *sql.Rows) error {
-	var name, value string
-	err := rows.Scan(&name, &value)
-	d.Tags[name] = value
-	return err
-}
-
 func (d *Detail) scanNote(rows *sql.Rows) error {
 	var micros int64
 	var x Note
@@ -192,9 +180,6 @@ func (d *Detail) Table() *render.Table {
 		}
 		t.Add(x.Name, fmt.Sprintf("step %d, %d bytes, SHA-256 %s%s", x.Step, x.Size, x.SHA256, where))
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.Tags)) {
-		t.Add("tag", name+" = "+d.Tags[name])
-	}
 	for _, x := range d.Notes {
 		t.Add("note", x.Time.Format(minute)+" "+x.Text)
 	}
@@ -220,14 +205,27 @@ func (d *Detail) Bundle() render.Bundle { return d.Table().Bundle() }
 func (d *Detail) String() string { return d.Table().String() }
 
 const (
-	upsertTag  = `INSERT INTO tag (run, name, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`
-	insertNote = `INSERT INTO note (run, time, text) VALUES (?, ?, ?)`
+	deleteTag   = `DELETE FROM tag WHERE run = ? AND name = ?`
+	updateLabel = `UPDATE run SET label = ?2 WHERE id = ?1`
+	upsertTag   = `INSERT INTO tag (run, name, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`
+	insertNote  = `INSERT INTO note (run, time, text) VALUES (?, ?, ?)`
 )
 
 // Tag gives the run whose id begins with prefix a tag, as "good" or "seed study" with
 // the value "7"; a tag of that name is replaced.
 func (s *Store) Tag(ctx context.Context, prefix, name, value string) error {
 	return s.about(ctx, prefix, upsertTag, name, value)
+}
+
+// Untag takes the tag of that name from the run whose id begins with prefix.
+func (s *Store) Untag(ctx context.Context, prefix, name string) error {
+	return s.about(ctx, prefix, deleteTag, name)
+}
+
+// SetGroup puts the run whose id begins with prefix into a group; "" takes it out of its
+// group. WithGroup puts new runs into one.
+func (s *Store) SetGroup(ctx context.Context, prefix, group string) error {
+	return s.about(ctx, prefix, updateLabel, group)
 }
 
 // Note adds a note to the run whose id begins with prefix.

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// codeState finds the git commit of the code and whether the working tree differs from
-// it, in the repository around dir. Without git or a repository it is what the build
+// codeState finds the git commit of the code, and whether and how the working tree differs
+// from it, in the repository around dir. Without git or a repository it is what the build
 // recorded, or "".
-func codeState(ctx context.Context, dir string) (commit string, dirty bool) {
+func codeState(ctx context.Context, dir string) (commit string, dirty bool, diff []byte) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	git := func(args ...string) ([]byte, bool) {
@@ -28,29 +28,61 @@ func codeState(ctx context.Context, dir string) (commit string, dirty bool) {
 	}
 	head, ok := git("rev-parse", "HEAD")
 	if !ok {
-		return buildState()
+		commit, dirty = buildState()
+		return commit, dirty, nil
 	}
 	commit = string(bytes.TrimSpace(head))
 	top, ok1 := git("rev-parse", "--show-toplevel")
 	status, ok2 := git("status", "--porcelain=v1", "-z", "--untracked-files=all")
 	if !ok1 || !ok2 {
-		return commit, true // not known to be clean
+		return commit, true, nil // not known to be clean
 	}
 	root := string(bytes.TrimSpace(top))
 	entries := strings.Split(strings.TrimSuffix(string(status), "\x00"), "\x00")
-	for _, entry := range entries {
-		if len(entry) < 4 {
+	var changed, added []string
+	for i := 0; i < len(entries); i++ {
+		if len(entries[i]) < 4 {
 			continue
 		}
-		code, name := entry[:2], entry[3:]
-		if code[0] == 'R' || code[0] == 'C' { // the next entry is the old name
-			return commit, true
-		}
-		if !ignored(name) && !onlyOutputs(code, root, name, git) {
-			return commit, true
+		code, name := entries[i][:2], entries[i][3:]
+		switch {
+		case code[0] == 'R' || code[0] == 'C': // the next entry is the old name
+			changed = append(changed, name)
+			if i++; i < len(entries) {
+				changed = append(changed, entries[i])
+			}
+		case ignored(name) || onlyOutputs(code, root, name, git):
+		case code == "??":
+			added = append(added, name)
+		default:
+			changed = append(changed, name)
 		}
 	}
-	return commit, false
+	return commit, len(changed)+len(added) > 0, patch(ctx, root, changed, added)
+}
+
+// maxPatch is the size in bytes up to which a new file is part of the patch.
+const maxPatch = 1 << 20
+
+// patch is what `git apply` needs to make the working tree out of the commit: the changed
+// files, and new ones up to maxPatch.
+func patch(ctx context.Context, root string, changed, added []string) []byte {
+	var out bytes.Buffer
+	diff := func(args ...string) {
+		cmd := exec.CommandContext(ctx, "git", append([]string{"-C", root, "diff", "--no-color", "--no-ext-diff", "--binary"}, args...)...)
+		cmd.Env = append(os.Environ(), "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C")
+		cmd.Stdout = &out
+		_ = cmd.Run() // --no-index ends with 1 where there is a difference; without git the patch is empty
+	}
+	if len(changed) > 0 {
+		diff(append([]string{"HEAD", "--"}, changed...)...)
+	}
+	for _, name := range added {
+		if info, err := os.Stat(filepath.Join(root, filepath.FromSlash(name))); err == nil && info.Size() <= maxPatch {
+			diff("--no-index", "--", os.DevNull, name)
+		}
+	}
+	return out.Bytes()
 }
 
 // ignored reports whether a file is written by running, not by people: runs.db and its

@@ -62,19 +62,35 @@ func TestCodeState(t *testing.T) {
 			for name, text := range tt.files {
 				write(name, text)
 			}
-			commit, dirty := codeState(t.Context(), filepath.Join(dir, "notebooks"))
-			if len(commit) != 40 || dirty != tt.dirty {
-				t.Errorf("got commit %q, dirty %v, want dirty %v", commit, dirty, tt.dirty)
+			commit, dirty, diff := codeState(t.Context(), filepath.Join(dir, "notebooks"))
+			if len(commit) != 40 || dirty != tt.dirty || (len(diff) > 0) != tt.dirty {
+				t.Errorf("got commit %q, dirty %v, patch %q, want dirty %v", commit, dirty, diff, tt.dirty)
+			}
+			if !tt.dirty {
+				return
+			}
+			// The patch makes the same files out of the commit.
+			git("reset", "-q", "--hard")
+			git("clean", "-qfd")
+			file := filepath.Join(t.TempDir(), "patch")
+			if err := os.WriteFile(file, diff, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			git("apply", file)
+			for name, text := range tt.files {
+				if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != text {
+					t.Errorf("%s: got %q after applying the patch, error %v, want %q", name, got, err, text)
+				}
 			}
 		})
 	}
 	git("reset", "-q", "--hard")
 	git("clean", "-qfd")
 	git("mv", "main.go", "moved.go")
-	if _, dirty := codeState(t.Context(), dir); !dirty {
+	if _, dirty, diff := codeState(t.Context(), dir); !dirty || len(diff) == 0 {
 		t.Error("got a clean tree after a file was renamed, want a dirty one")
 	}
-	if commit, _ := codeState(t.Context(), t.TempDir()); len(commit) != 0 && len(commit) != 40 {
+	if commit, _, _ := codeState(t.Context(), t.TempDir()); len(commit) != 0 && len(commit) != 40 {
 		t.Errorf("outside a repository: got commit %q, want none or the build's", commit)
 	}
 }

@@ -12,6 +12,7 @@ import (
 // its methods return no errors but panic with a *CellError. Programs use Store.
 type Lab struct {
 	store *Store
+	group string // of new runs
 }
 
 // MustOpen opens the database that name means, as Open does, and panics with a
@@ -28,6 +29,13 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// check panics with a *CellError when there is an error.
+func check(err error) {
+	if err != nil {
+		panic(&CellError{Err: err})
+	}
+}
+
 // Store is the database behind the lab.
 func (l *Lab) Store() *Store { return l.store }
 
@@ -36,9 +44,7 @@ func (l *Lab) Path() string { return l.store.path }
 
 // Close closes the database.
 func (l *Lab) Close() {
-	if err := l.store.Close(); err != nil {
-		panic(&CellError{Err: err})
-	}
+	check(l.store.Close())
 }
 
 // String names the file and counts its runs.
@@ -50,14 +56,25 @@ func (l *Lab) String() string {
 // Bundle is what a cell shows that ends with the lab.
 func (l *Lab) Bundle() render.Bundle { return render.Text(l.String()) }
 
+// Group returns a lab on the same database whose new runs belong to the group of that
+// name: study := lab.Group("gamma study").
+func (l *Lab) Group(name string) *Lab { return &Lab{store: l.store, group: name} }
+
+func (l *Lab) place(ctx context.Context) context.Context {
+	if l.group == "" {
+		return ctx
+	}
+	return WithGroup(ctx, l.group)
+}
+
 // Train is Store.Train: it trains and records, or returns the finished run at once.
 func (l *Lab) Train(ctx context.Context, c ddpm.Config, v ddpm.Variant) *Run {
-	return must(l.store.Train(ctx, c, v))
+	return must(l.store.Train(l.place(ctx), c, v))
 }
 
 // Rerun is Train, but trains in any case.
 func (l *Lab) Rerun(ctx context.Context, c ddpm.Config, v ddpm.Variant) *Run {
-	return must(l.store.Rerun(ctx, c, v))
+	return must(l.store.Rerun(l.place(ctx), c, v))
 }
 
 // Resume continues the interrupted or crashed run whose id begins with prefix.
@@ -76,6 +93,29 @@ func (l *Lab) Run(prefix string) *Run { return must(l.store.Run(context.Backgrou
 
 // Show returns all that is known of the run whose id begins with prefix.
 func (l *Lab) Show(prefix string) *Detail { return must(l.store.Show(context.Background(), prefix)) }
+
+// Tag gives the run whose id begins with prefix a tag, with a value or "".
+func (l *Lab) Tag(prefix, name, value string) {
+	check(l.store.Tag(context.Background(), prefix, name, value))
+}
+
+// Untag takes a tag from the run whose id begins with prefix.
+func (l *Lab) Untag(prefix, name string) {
+	check(l.store.Untag(context.Background(), prefix, name))
+}
+
+// Note adds a note to the run whose id begins with prefix.
+func (l *Lab) Note(prefix, text string) {
+	check(l.store.Note(context.Background(), prefix, text))
+}
+
+// Delete takes the run whose id begins with prefix out of all lists; Restore brings it back.
+func (l *Lab) Delete(prefix string) { check(l.store.Delete(context.Background(), prefix)) }
+
+// Restore brings the deleted run back whose id begins with prefix.
+func (l *Lab) Restore(prefix string) *Run {
+	return must(l.store.Restore(context.Background(), prefix))
+}
 
 // Bias measures the exposure bias (Alg. 3, Table 1) of the runs over chains of the given
 // lengths, as 100, 300, 600, 1000, on BiasImages images.

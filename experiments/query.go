@@ -16,22 +16,26 @@ import (
 
 const (
 	selectRuns = `SELECT id, name, status, attempt, key, config, variant, step, run.started, coalesce(finished, 0), error,
-			commit_id, dirty, host, device
+			label, commit_id, dirty, host, device
 		FROM run JOIN session ON session.run = id AND number = (SELECT max(number) FROM session WHERE session.run = id)
-		%s ORDER BY run.started, id`
+		WHERE deleted IS NULL AND (%s) ORDER BY run.started, id`
 	// A run that was scored in two ways shows the later one: rows come by series id.
 	selectLast = `SELECT series.run, series.key, (SELECT coalesce(value, 'NaN') FROM point WHERE series = series.id ORDER BY step DESC LIMIT 1),
 			CASE series.key WHEN 'loss' THEN (SELECT avg(value) FROM (SELECT value FROM point WHERE series = series.id ORDER BY step DESC LIMIT 100)) END,
 			coalesce(protocol.id, ''), coalesce(detail, '{}'), coalesce(floor, 'NaN')
 		FROM series JOIN run ON run.id = series.run LEFT JOIN protocol ON protocol.id = series.protocol
-		%s ORDER BY series.id`
+		WHERE deleted IS NULL AND (%s) ORDER BY series.id`
+	selectAllTags = `SELECT run, tag.name, value FROM tag JOIN run ON id = run WHERE deleted IS NULL AND (%s)`
 )
+
+// every is the condition that all runs fulfil.
+const every = "1"
 
 // lossPoints is how many of a run's last losses its shown loss is the mean of: single
 // batches scatter by more than what variants differ in.
 const lossPoints = 100
 
-// runs reads the runs that the WHERE clause selects, oldest first.
+// runs reads the runs that fulfil the condition, oldest first; not deleted ones.
 func (s *Store) runs(ctx context.Context, where string, args ...any) (Runs, error) {
 	db, err := s.reader()
 	if err != nil {
@@ -59,7 +63,32 @@ func (s *Store) runs(ctx context.Context, where string, args ...any) (Runs, erro
 	if len(all) == 0 {
 		return nil, nil
 	}
-	return all, explain(s.path, readLast(ctx, db, byID, where, args))
+	if err := readLast(ctx, db, byID, where, args); err != nil {
+		return nil, explain(s.path, err)
+	}
+	return all, explain(s.path, readTags(ctx, db, byID, where, args))
+}
+
+// readTags adds to the runs their tags.
+func readTags(ctx context.Context, db *sql.DB, runs map[string]*Run, where string, args []any) error {
+	rows, err := db.QueryContext(ctx, fmt.Sprintf(selectAllTags, where), args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var run, name, value string
+		if err := rows.Scan(&run, &name, &value); err != nil {
+			return err
+		}
+		if r := runs[run]; r != nil {
+			if r.Tags == nil {
+				r.Tags = make(map[string]string)
+			}
+			r.Tags[name] = value
+		}
+	}
+	return rows.Err()
 }
 
 func (s *Store) scanRun(rows *sql.Rows) (*Run, error) {
@@ -67,7 +96,7 @@ func (s *Store) scanRun(rows *sql.Rows) (*Run, error) {
 	var config, variant string
 	var started, finished int64
 	if err := rows.Scan(&r.ID, &r.Name, &r.Status, &r.Attempt, &r.Key, &config, &variant, &r.Step, &started, &finished,
-		&r.Error, &r.Commit, &r.Dirty, &r.Host, &r.Device); err != nil {
+		&r.Error, &r.Group, &r.Commit, &r.Dirty, &r.Host, &r.Device); err != nil {
 		return nil, err
 	}
 	if err := json.Unmarshal([]byte(config), &r.Config); err != nil {
@@ -167,13 +196,13 @@ func (s *Store) Points(ctx context.Context, run, key string) ([]Point, error) {
 }
 
 // AllRuns returns every run, oldest first.
-func (s *Store) AllRuns(ctx context.Context) (Runs, error) { return s.runs(ctx, "") }
+func (s *Store) AllRuns(ctx context.Context) (Runs, error) { return s.runs(ctx, every) }
 
 // Runs returns the runs of every variant that were trained with this configuration, one
 // for each variant: the last finished one, or else the last one. They come in the order
 // in which the variants were first tried.
 func (s *Store) Runs(ctx context.Context, c ddpm.Config) (Runs, error) {
-	all, err := s.runs(ctx, "WHERE seed = ?", int64(c.Seed))
+	all, err := s.runs(ctx, "run.seed = ?", int64(c.Seed))
 	if err != nil {
 		return nil, err
 	}
@@ -210,12 +239,12 @@ func configText(c ddpm.Config) string {
 // Run returns the run whose id begins with prefix, in upper or lower case.
 func (s *Store) Run(ctx context.Context, prefix string) (*Run, error) {
 	given := strings.TrimSpace(prefix)
-	prefix = strings.ToUpper(given)
-	if prefix == "" || strings.ContainsAny(prefix, "%_*") {
+	if given == "" {
 		return nil, s.noRun(ctx, given)
 	}
-	// A range of the primary key: no id has a character above "~".
-	found, err := s.runs(ctx, "WHERE run.id BETWEEN ? AND ?", prefix, prefix+"~")
+	prefix = strings.ToUpper(given)
+	low, high := idRange(prefix)
+	found, err := s.runs(ctx, "run.id BETWEEN ? AND ?", low, high)
 	switch {
 	case err != nil:
 		return nil, err
@@ -225,6 +254,13 @@ func (s *Store) Run(ctx context.Context, prefix string) (*Run, error) {
 		return nil, fmt.Errorf("%w %q: %s; give more of the id", ErrAmbiguous, prefix, candidates(found))
 	}
 	return found[0], nil
+}
+
+// idRange is the range of the ids that begin with prefix, in upper or lower case: no id
+// has a character above "~".
+func idRange(prefix string) (low, high string) {
+	low = strings.ToUpper(strings.TrimSpace(prefix))
+	return low, low + "~"
 }
 
 // noRun is the error for an id that no run has, with the ids there are.

@@ -40,6 +40,8 @@ type Run struct {
 	ID       string // ULID: sorts by start time, unique across databases
 	Name     string // the variant's name, as "DDPM-IP"
 	Status   string // one of the Status constants
+	Group    string // that people put it into, or ""
+	Tags     map[string]string
 	Attempt  int    // 1 for the first run with this key, 2 for its first repetition
 	Key      string // SHA-256 of config, variant, data and numerics version: ddpm.Key
 	Config   ddpm.Config
@@ -105,6 +107,8 @@ type Summary struct {
 	Step    int64             `json:"step"`
 	Seed    uint64            `json:"seed"`
 	Preset  string            `json:"preset"`
+	Group   string            `json:"group,omitempty"`
+	Tags    map[string]string `json:"tags,omitempty"`
 	Metrics map[string]Number `json:"metrics"` // the last value of each series
 }
 
@@ -125,7 +129,7 @@ func (r *Run) Summary() Summary {
 	}
 	return Summary{
 		ID: r.ID, Variant: r.Name, Status: r.Status, Step: r.Step,
-		Seed: r.Seed, Preset: r.Config.Preset, Metrics: metrics,
+		Seed: r.Seed, Preset: r.Config.Preset, Group: r.Group, Tags: r.Tags, Metrics: metrics,
 	}
 }
 

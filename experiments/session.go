@@ -45,9 +45,10 @@ type session struct {
 }
 
 const (
-	selectKey = `SELECT id, attempt, status, step FROM run WHERE key = ? ORDER BY attempt DESC`
-	insertRun = `INSERT INTO run (id, key, attempt, name, preset, data, data_sha256, seed, config, variant, status, started)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)`
+	selectKey = `SELECT id, attempt, CASE WHEN deleted IS NULL THEN status ELSE 'deleted' END, step
+		FROM run WHERE key = ? ORDER BY attempt DESC`
+	insertRun = `INSERT INTO run (id, key, attempt, name, preset, data, data_sha256, seed, config, variant, status, started, label, sweep)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)`
 	insertParam = `INSERT INTO param (run, name, kind, value) VALUES (?, ?, ?, ?)`
 )
 
@@ -78,9 +79,9 @@ func (s *Store) begin(ctx context.Context, o order) (open *session, done string,
 			return err
 		}
 		open.left = left
-		c := o.config
+		c, p := o.config, placeOf(ctx)
 		if _, err := tx.ExecContext(ctx, insertRun, open.run, o.key, attempt+1, o.variant.Name(), c.Preset,
-			c.Data, o.data256, int64(c.Seed), string(config), string(variant), now.UnixMicro()); err != nil {
+			c.Data, o.data256, int64(c.Seed), string(config), string(variant), now.UnixMicro(), p.group, p.sweep); err != nil {
 			return err
 		}
 		for _, p := range flatten(config, variant) {
@@ -125,7 +126,7 @@ func attempts(ctx context.Context, tx *sql.Tx, o order) (last int, finished stri
 		if status == StatusRunning {
 			running = id
 		}
-		if left.run == "" && step > 0 && resumable(id, status) == nil {
+		if left.run == "" && step > 0 && status != "deleted" && resumable(id, status) == nil {
 			left = unfinished{id, status, step}
 		}
 	}
@@ -203,6 +204,15 @@ func (a *session) enter(ctx context.Context, tx *sql.Tx, env environment, step i
 		env.Host, env.commit, env.dirty, env.device, string(detail)); err != nil {
 		return err
 	}
+	for _, f := range env.files {
+		sum, err := a.store.putInside(ctx, tx, f.body)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, insertLink, a.run, f.name, step, sum, now); err != nil {
+			return err
+		}
+	}
 	c, ok := cell.FromContext(ctx)
 	if !ok {
 		return nil
@@ -240,12 +250,14 @@ const (
 func (a *session) beat() {
 	tick := time.NewTicker(heartbeatEvery)
 	defer tick.Stop()
+	used, _ := readUsage(a.store.now())
 	for {
 		select {
 		case <-a.beats:
 			return
 		case <-tick.C:
 		}
+		used = a.sample(used)
 		err := a.store.do(false, func(tx *sql.Tx) error {
 			if _, err := tx.Exec(updateHeartbeat, a.store.micros(), a.run, a.number); err != nil {
 				return err

@@ -2,7 +2,9 @@ package experiments
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,14 +24,43 @@ func (rs Runs) Table() *render.Table {
 		t.Caption = "1 run"
 	}
 	n := rs.idLength()
+	grouped := slices.ContainsFunc(rs, func(r *Run) bool { return r.Group != "" })
+	if grouped {
+		t.Columns = append(t.Columns, render.Left("Group")...)
+	}
+	tagged := slices.ContainsFunc(rs, func(r *Run) bool { return len(r.Tags) > 0 })
+	if tagged {
+		t.Columns = append(t.Columns, render.Left("Tags")...)
+	}
 	for _, r := range rs {
-		t.Add(r.ID[:min(n, len(r.ID))], r.Variant.String(), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
-			strconv.FormatUint(r.Seed, 10), r.showLoss(), r.show(MetricFD, "%.2f"), r.Started.Format(minute), r.took())
+		cells := []string{
+			r.ID[:min(n, len(r.ID))], r.Variant.String(), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
+			strconv.FormatUint(r.Seed, 10), r.showLoss(), r.show(MetricFD, "%.2f"), r.Started.Format(minute), r.took(),
+		}
+		if grouped {
+			cells = append(cells, r.Group)
+		}
+		if tagged {
+			cells = append(cells, r.tagLine())
+		}
+		t.Add(cells...)
 	}
 	if len(rs) > 0 {
 		t.Notes = append([]string{fmt.Sprintf("Loss: mean of the last %d steps.", lossPoints)}, rs.scoreNotes()...)
 	}
 	return t
+}
+
+// tagLine is the tags, by name: "good, sampler=ddim".
+func (r *Run) tagLine() string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(r.Tags)) {
+		if v := r.Tags[name]; v != "" {
+			name += "=" + v
+		}
+		parts = append(parts, name)
+	}
+	return strings.Join(parts, ", ")
 }
 
 // minute is how times are shown.
@@ -148,6 +179,12 @@ func (r *Run) Table() *render.Table {
 	if p, ok := r.Protocol(MetricFD); ok {
 		t.Add(p.Metric, r.fromTo(MetricFD, "%.2f"))
 		t.Notes = append(t.Notes, p.Describe())
+	}
+	if r.Group != "" {
+		t.Add("group", r.Group)
+	}
+	if len(r.Tags) > 0 {
+		t.Add("tags", r.tagLine())
 	}
 	t.Add("started", r.Started.Format(minute)+r.after())
 	t.Add("on", r.place())

@@ -127,7 +127,7 @@ func (s *Store) newTraining(c ddpm.Config, v ddpm.Variant) (*training, error) {
 	return &training{config: c, variant: v.Normal(), set: set, key: ddpm.Key(c, v, set.SHA256())}, nil
 }
 
-const selectFinished = `WHERE run.id = (SELECT id FROM run WHERE key = ? AND status = 'finished' ORDER BY attempt DESC LIMIT 1)`
+const selectFinished = `run.id = (SELECT id FROM run WHERE key = ? AND status = 'finished' AND deleted IS NULL ORDER BY attempt DESC LIMIT 1)`
 
 // finished is the newest finished run with that key, or nil.
 func (s *Store) finished(ctx context.Context, key string) (*Run, error) {

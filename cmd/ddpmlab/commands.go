@@ -5,6 +5,7 @@ var commands = []command{
 	notebookRun, notebookLab, kernelInstall, kernelServe,
 	train, sample, bias, evaluate,
 	runsList, runsShow,
+	runsTag, runsNote, runsGroup, runsDelete, runsRestore, runsGC,
 	dataList, dataInfo, dataFetch, dataTrainExtractor,
 	benchEngine, benchKernel, benchWorker,
 	doctor, version,

@@ -46,6 +46,7 @@ type trainFlags struct {
 	switches        ddpm.Variant // likewise
 	fields          assignments
 	resume, db      *string
+	group           *string
 	rerun           *bool
 	threads         *int
 }
@@ -67,6 +68,7 @@ func newTrainFlags(f *flag.FlagSet) *trainFlags {
 	f.Var(&o.fields, "set", "set the configuration's field, `NAME=VALUE`; may be repeated")
 	o.resume = f.String("resume", "", "go on with the interrupted run `ID`")
 	o.rerun = f.Bool("rerun", false, "train even if there is such a run already")
+	o.group = f.String("group", "", "put the run into the group `NAME`")
 	o.db = dbFlag(f)
 	o.threads = threadsFlag(f)
 	return o
@@ -94,6 +96,7 @@ func (o *trainFlags) run(ctx context.Context, f *flag.FlagSet, w world) error {
 	if err != nil {
 		return err
 	}
+	ctx = experiments.WithGroup(ctx, *o.group)
 	return o.train(ctx, w, func(ctx context.Context, s *experiments.Store) (*experiments.Run, error) {
 		if *o.rerun {
 			return s.Rerun(ctx, c, v)
