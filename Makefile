@@ -1,6 +1,6 @@
 # What the README's two commands do not need.
 
-.PHONY: test ci generate test-clients test-jupyter test-neon
+.PHONY: test ci generate test-clients test-jupyter test-neon torture
 
 test:
 	go test ./...
@@ -30,3 +30,7 @@ test-jupyter:
 # The tables of what notebook cells can import.
 generate:
 	go generate ./...
+
+# Kills a process that writes to a database at 1,000 random moments.
+torture:
+	go test ./experiments -run 'TestKill$$' -kills 1000 -v

@@ -32,11 +32,17 @@ const (
 	selectCheckpoints = `SELECT sha256, step FROM run_artifact WHERE run = ? AND name = ? ORDER BY step DESC`
 )
 
-// save stores a checkpoint: the file first, then, in one transaction that survives a
-// power cut, its place in the run; then older ones are removed.
+// save stores a checkpoint.
 func (a *session) save(ctx context.Context, c *ddpm.Checkpoint) error {
+	return a.saveAs(ctx, c.Step, c.Write)
+}
+
+// saveAs stores what write writes as the run's checkpoint at a step: the file first, then,
+// in one transaction that survives a power cut, its place in the run; then older ones are
+// removed.
+func (a *session) saveAs(ctx context.Context, step int64, write func(io.Writer) error) error {
 	s := a.store
-	sum, size, err := s.saveFile(c.Write)
+	sum, size, err := s.saveFile(write)
 	if err != nil {
 		return err
 	}
@@ -45,7 +51,7 @@ func (a *session) save(ctx context.Context, c *ddpm.Checkpoint) error {
 		if _, err := tx.ExecContext(ctx, insertArtifact, sum, size, nil, s.micros()); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, insertLink, a.run, nameCheckpoint, c.Step, sum, s.micros()); err != nil {
+		if _, err := tx.ExecContext(ctx, insertLink, a.run, nameCheckpoint, step, sum, s.micros()); err != nil {
 			return err
 		}
 		old, err := texts(ctx, tx, deleteOld, a.run, nameCheckpoint, keepCheckpoints)

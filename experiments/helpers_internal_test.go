@@ -1,7 +1,6 @@
 package experiments
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"fmt"
@@ -9,9 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
-	"time"
 
 	"ddpmlab/ddpm"
 )
@@ -36,13 +33,13 @@ func TestMain(m *testing.M) {
 
 // children is what a child process can do with the database at path.
 var children = map[string]func(path string) error{
-	"endless": childEndless,
-	"open":    childOpen,
-	"runs":    childRuns,
-	"guest":   childGuest,
-	"full":    childFull,
-	"hold":    childHold,
-	"train":   childTrain,
+	"mortal": childMortal,
+	"open":   childOpen,
+	"runs":   childRuns,
+	"guest":  childGuest,
+	"full":   childFull,
+	"hold":   childHold,
+	"train":  childTrain,
 }
 
 // child prepares the test binary to be started again.
@@ -55,26 +52,6 @@ func child(t *testing.T, name, path string) *exec.Cmd {
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), envChild+"="+name, envFile+"="+path)
 	return cmd
-}
-
-// childEndless trains until it is killed, and says what it has recorded.
-func childEndless(path string) error {
-	s, err := Open(path)
-	if err != nil {
-		return err
-	}
-	a, _, err := s.begin(context.Background(), testOrder(1))
-	if err != nil {
-		return err
-	}
-	a.start(context.Background())
-	out := bufio.NewWriterSize(os.Stdout, 32) // one line is on its way at most
-	for step := int64(1); ; step++ {
-		a.Record(step, MetricLoss, 1/float64(step))
-		fmt.Fprintf(out, "%s %d %d\n", a.run, step, time.Now().UnixMicro())
-		out.Flush()
-		time.Sleep(100 * time.Microsecond)
-	}
 }
 
 // openFiles is how many databases childOpen makes.
@@ -185,20 +162,4 @@ func testRun(t *testing.T, s *Store, o order, status string, losses ...float64) 
 		t.Fatal(err)
 	}
 	return r
-}
-
-// lastLine is the last complete line of a child's output, in fields: run, step, time.
-func lastLine(t *testing.T, out string) (run string, step, micros int64) {
-	t.Helper()
-	lines := strings.Split(out[:strings.LastIndexByte(out, '\n')+1], "\n")
-	if len(lines) < 2 {
-		t.Fatalf("the child said nothing: %q", out)
-	}
-	f := strings.Fields(lines[len(lines)-2])
-	step, err1 := strconv.ParseInt(f[1], 10, 64)
-	micros, err2 := strconv.ParseInt(f[2], 10, 64)
-	if err1 != nil || err2 != nil {
-		t.Fatalf("line %q: %v %v", f, err1, err2)
-	}
-	return f[0], step, micros
 }
