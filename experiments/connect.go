@@ -26,6 +26,7 @@ func connect(path, params string, n int) (*sql.DB, error) {
 const (
 	writeParams = "mode=rwc&_journal_mode=WAL&_synchronous=NORMAL&_busy_timeout=10000&_txlock=immediate&_foreign_keys=on"
 	readParams  = "mode=rw&_query_only=true&_busy_timeout=10000&_foreign_keys=on"
+	sqlParams   = "mode=ro&_query_only=true&_busy_timeout=10000"
 	copyParams  = "mode=rw&_busy_timeout=10000" // query_only would forbid the copy too
 )
 

@@ -88,6 +88,13 @@ func (l *Lab) Runs(c ddpm.Config) Runs { return must(l.store.Runs(context.Backgr
 // AllRuns returns every run, oldest first.
 func (l *Lab) AllRuns() Runs { return must(l.store.AllRuns(context.Background())) }
 
+// Query returns the runs that fulfil a condition, as
+// "gamma >= 0.1 and (fd < 20 or status = crashed) order by fd limit 10"; see Store.Query.
+func (l *Lab) Query(query string) Runs { return must(l.store.Query(context.Background(), query)) }
+
+// SQL answers a query in SQL, which can only read.
+func (l *Lab) SQL(query string) *Rows { return must(l.store.SQL(context.Background(), query)) }
+
 // Run returns the run whose id begins with prefix.
 func (l *Lab) Run(prefix string) *Run { return must(l.store.Run(context.Background(), prefix)) }
 

@@ -3,33 +3,73 @@ package main
 import (
 	"context"
 	"flag"
+	"strings"
 
 	"ddpmlab/experiments"
 )
 
 var runsList = command{
 	name:     "runs list",
-	synopsis: "List all runs, with their last loss and score",
-	help: `The first column is as much of a run's id as tells it from the others; other commands take that.
+	args:     "[QUERY]",
+	synopsis: "List all runs, or those that a query finds, with loss and score",
+	help: `QUERY is a condition as "gamma >= 0.1 and (fd < 20 or status = crashed) order by fd limit 10". It may use all fields
+of configuration and variant, id, status, variant, seed, step, group, started, age, took, host, commit, series (fd is the
+last value; also min(fd), max, mean, first, count), and tag.NAME; with = != < <= > >= in (...), ~ for a text within, and,
+or, not.
+
+The first column is as much of a run's id as tells it from the others; other commands take that.
 
 With --json: an array of {id, variant, status, step, seed, preset, metrics}, where metrics holds the last value of
 each series and null stands for what is not a number.`,
-	examples: []string{"runs list", "runs list --json"},
+	examples: []string{"runs list", "runs list 'gamma >= 0.1 and fd < 20 order by fd'", "runs list 'age < 2d' --json"},
 	setup: func(f *flag.FlagSet) action {
 		db := dbFlag(f)
 		asJSON := jsonFlag(f)
-		return func(ctx context.Context, _ []string, w world) error {
+		return func(ctx context.Context, args []string, w world) error {
 			return withExisting(*db, 0, func(s *experiments.Store) error {
-				all, err := s.AllRuns(ctx)
+				query := strings.Join(args, "")
+				all, err := s.Query(ctx, query)
 				switch {
 				case err != nil:
 					return err
 				case *asJSON:
 					return printJSON(w.out, all.Summaries())
+				case len(all) == 0 && query != "":
+					return printf(w.out, "no runs in %s for %q\n", s.Path(), query)
 				case len(all) == 0:
 					return printf(w.out, "no runs in %s yet; `ddpmlab train` makes one\n", s.Path())
 				}
 				return printf(w.out, "%v\n", all)
+			})
+		}
+	},
+}
+
+var runsSQL = command{
+	name:     "runs sql",
+	args:     "QUERY",
+	synopsis: "Answer a query in SQL, which can only read",
+	help: `The tables are those of experiments/schema: run, session, param, series, point, artifact, tag, note, protocol, result,
+cell, reference and more. Times are microseconds since 1970.
+
+With --json: an object {columns, rows}, whose cells are texts.`,
+	examples: []string{`runs sql "SELECT status, count(*) FROM run GROUP BY status"`},
+	setup: func(f *flag.FlagSet) action {
+		db := dbFlag(f)
+		asJSON := jsonFlag(f)
+		return func(ctx context.Context, args []string, w world) error {
+			return withExisting(*db, 0, func(s *experiments.Store) error {
+				rows, err := s.SQL(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if *asJSON {
+					return printJSON(w.out, struct {
+						Columns []string   `json:"columns"`
+						Rows    [][]string `json:"rows"`
+					}{rows.Columns, rows.Cells})
+				}
+				return printf(w.out, "%v\n", rows)
 			})
 		}
 	},

@@ -1,0 +1,166 @@
+package experiments
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Query returns the runs that fulfil a condition, as
+//
+//	gamma >= 0.1 and (fd < 20 or status = crashed) order by fd limit 10
+//
+// Names are those of
+//
+//   - runs: id, status, variant, seed, step, attempt, group, preset, error, commit, dirty,
+//     host, device, started ("2026-05-01 12:00"), age and took (in s, m, h or d, as 2d);
+//   - fields of the configuration and variant, as `runs show` has them: lr, model.channels,
+//     variant.gamma or gamma for short;
+//   - series: fd is the last value, and so is last(fd); also first, min, max, mean, count;
+//   - tags: tag.NAME is its value, and alone it asks whether there is one; note is the text
+//     of all notes.
+//
+// The comparisons are = != < <= > >=, in (…), and ~, which looks for a text within another
+// one, in upper or lower case. What a run does not have fulfils none of them but !=. Conditions are
+// joined by and, or, not and parentheses. An empty condition is fulfilled by all runs.
+// Without order by, runs come oldest first; runs without the value ordered by come last.
+//
+// An error says at which column of the text it is.
+func (s *Store) Query(ctx context.Context, query string) (Runs, error) {
+	names, err := s.queryNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	q, err := parseQuery(query, names, s.now())
+	if err != nil {
+		return nil, err
+	}
+	db, err := s.reader()
+	if err != nil {
+		return nil, err
+	}
+	ids, err := texts(ctx, db, q.sql, q.args...)
+	if err != nil {
+		return nil, explain(s.path, err)
+	}
+	list, err := json.Marshal(ids)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	found, err := s.runs(ctx, "run.id IN (SELECT value FROM json_each(?))", string(list))
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]*Run, len(found))
+	for _, r := range found {
+		byID[r.ID] = r
+	}
+	runs := make(Runs, 0, len(ids))
+	for _, id := range ids {
+		if r := byID[id]; r != nil {
+			runs = append(runs, r)
+		}
+	}
+	return runs, nil
+}
+
+// kind is what a name of a query stands for.
+type kind int
+
+const (
+	kindNumber kind = iota
+	kindText
+	kindTime     // compared as microseconds since 1970
+	kindDuration // compared as microseconds
+)
+
+// operand is something that can be compared: SQL that yields it for a row of run.
+type operand struct {
+	sql    string
+	args   []any
+	kind   kind
+	series string // whose last value it is, or ""
+	exists string // SQL that asks whether there is one, for tags
+}
+
+const (
+	sqlParam  = `(SELECT value FROM param WHERE param.run = run.id AND param.name = ?)`
+	sqlSeries = `(SELECT max(series.id) FROM series WHERE series.run = run.id AND key = ?)`
+	sqlTag    = `(SELECT value FROM tag WHERE tag.run = run.id AND tag.name = ?)`
+	sqlNotes  = `(SELECT group_concat(text, char(10)) FROM note WHERE note.run = run.id)`
+	sqlNewest = `(SELECT %s FROM session WHERE session.run = run.id ORDER BY number DESC LIMIT 1)`
+)
+
+// fixedNames are the names that every database has.
+var fixedNames = map[string]operand{
+	"id":      {sql: "run.id", kind: kindText},
+	"status":  {sql: "run.status", kind: kindText},
+	"variant": {sql: "run.name", kind: kindText},
+	"seed":    {sql: "run.seed"},
+	"step":    {sql: "run.step"},
+	"attempt": {sql: "run.attempt"},
+	"group":   {sql: "run.label", kind: kindText},
+	"preset":  {sql: "run.preset", kind: kindText},
+	"error":   {sql: "run.error", kind: kindText},
+	"started": {sql: "run.started", kind: kindTime},
+	"age":     {sql: "(? - run.started)", kind: kindDuration},
+	"took":    {sql: "(run.finished - run.started)", kind: kindDuration},
+	"note":    {sql: sqlNotes, kind: kindText},
+	"commit":  {sql: fmt.Sprintf(sqlNewest, "commit_id"), kind: kindText},
+	"dirty":   {sql: fmt.Sprintf(sqlNewest, "dirty")},
+	"host":    {sql: fmt.Sprintf(sqlNewest, "host"), kind: kindText},
+	"device":  {sql: fmt.Sprintf(sqlNewest, "device"), kind: kindText},
+}
+
+// queryFuncs are the functions of a series.
+var queryFuncs = map[string]string{
+	"last":  `(SELECT value FROM point WHERE series = ` + sqlSeries + ` ORDER BY step DESC LIMIT 1)`,
+	"first": `(SELECT value FROM point WHERE series = ` + sqlSeries + ` ORDER BY step LIMIT 1)`,
+	"min":   `(SELECT min(value) FROM point WHERE series = ` + sqlSeries + `)`,
+	"max":   `(SELECT max(value) FROM point WHERE series = ` + sqlSeries + `)`,
+	"mean":  `(SELECT avg(value) FROM point WHERE series = ` + sqlSeries + `)`,
+	"count": `(SELECT count(*) FROM point WHERE series = ` + sqlSeries + `)`,
+}
+
+// names are the names that a query of one database may use.
+type names map[string]operand
+
+const (
+	selectParamNames  = `SELECT name || ' ' || max(kind) FROM param GROUP BY name`
+	selectSeriesNames = `SELECT DISTINCT key FROM series`
+)
+
+func (s *Store) queryNames(ctx context.Context) (names, error) {
+	db, err := s.reader()
+	if err != nil {
+		return nil, err
+	}
+	all := make(names)
+	params, err := texts(ctx, db, selectParamNames)
+	if err != nil {
+		return nil, explain(s.path, err)
+	}
+	for _, p := range params {
+		name, kind, _ := strings.Cut(p, " ")
+		o := operand{sql: sqlParam, args: []any{name}}
+		if kind == "string" || kind == "json" && name != "seed" {
+			o.kind = kindText
+		}
+		all[name] = o
+		if short, ok := strings.CutPrefix(name, "variant."); ok {
+			all[short] = o
+		}
+	}
+	series, err := texts(ctx, db, selectSeriesNames)
+	if err != nil {
+		return nil, explain(s.path, err)
+	}
+	for _, key := range series {
+		all[key] = operand{sql: queryFuncs["last"], args: []any{key}, series: key}
+	}
+	for name, o := range fixedNames {
+		all[name] = o
+	}
+	return all, nil
+}
