@@ -95,6 +95,19 @@ func (l *Lab) Query(query string) Runs { return must(l.store.Query(context.Backg
 // SQL answers a query in SQL, which can only read.
 func (l *Lab) SQL(query string) *Rows { return must(l.store.SQL(context.Background(), query)) }
 
+// Compare puts runs side by side, what differs first.
+func (l *Lab) Compare(runs Runs) *Comparison {
+	return must(l.store.Compare(context.Background(), runs))
+}
+
+// Significance compares the last scores of variants over seeds.
+func (l *Lab) Significance(runs Runs) *Significance {
+	return must(l.store.Significance(context.Background(), runs))
+}
+
+// Diff shows what distinguishes two runs, whose ids begin with a and b.
+func (l *Lab) Diff(a, b string) *Diff { return must(l.store.Diff(context.Background(), a, b)) }
+
 // Run returns the run whose id begins with prefix.
 func (l *Lab) Run(prefix string) *Run { return must(l.store.Run(context.Background(), prefix)) }
 

@@ -74,7 +74,7 @@ type Freed struct {
 
 // String counts what was removed.
 func (f Freed) String() string {
-	return fmt.Sprintf("removed %d runs for good, %d artifacts, %.1f MB of files", f.Runs, f.Files, float64(f.Bytes)/1e6)
+	return fmt.Sprintf("removed for good: runs %d, artifacts %d, files %.1f MB", f.Runs, f.Files, float64(f.Bytes)/1e6)
 }
 
 // GC removes for good the runs that were deleted longer ago than the age given, and every

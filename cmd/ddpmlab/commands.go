@@ -4,7 +4,7 @@ package main
 var commands = []command{
 	notebookRun, notebookLab, kernelInstall, kernelServe,
 	train, sample, bias, evaluate,
-	runsList, runsShow, runsSQL,
+	runsList, runsShow, runsCompare, runsDiff, runsSQL,
 	runsTag, runsNote, runsGroup, runsDelete, runsRestore, runsGC,
 	dataList, dataInfo, dataFetch, dataTrainExtractor,
 	benchEngine, benchKernel, benchWorker,

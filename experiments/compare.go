@@ -1,0 +1,174 @@
+package experiments
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ddpmlab/internal/render"
+)
+
+// Comparison is several runs side by side: first the fields of configuration and variant
+// that differ, then how they went.
+type Comparison struct {
+	Runs    Runs
+	Differs []string   // names of the fields that are not the same in all runs
+	Values  [][]string // of each run, one for each of Differs; "" where it has no such field
+	Same    int        // how many fields are the same in all runs
+
+	curves []string // of the loss, as a line of block letters; nil for many runs
+}
+
+// maxCurves is up to how many runs a comparison shows their losses' curves.
+const maxCurves = 50
+
+// Compare puts runs side by side.
+func (s *Store) Compare(_ context.Context, runs Runs) (*Comparison, error) {
+	if len(runs) == 0 {
+		return nil, errors.New("no runs to compare; pass some, as lab.AllRuns() or lab.Query(\"fd < 20\")")
+	}
+	fields := make([]map[string]string, len(runs))
+	var names []string // in the order of the fields
+	seen := make(map[string]bool)
+	for i, r := range runs {
+		fields[i] = make(map[string]string)
+		params, err := r.params()
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range params {
+			fields[i][p.name] = fmt.Sprint(p.value)
+			if !seen[p.name] {
+				seen[p.name] = true
+				names = append(names, p.name)
+			}
+		}
+	}
+	c := &Comparison{Runs: runs, Values: make([][]string, len(runs))}
+	// What the variants are is what a study is about: it comes first, the seed last.
+	slices.SortStableFunc(names, func(a, b string) int { return fieldRank(a) - fieldRank(b) })
+	for _, name := range names {
+		if !slices.ContainsFunc(fields, func(f map[string]string) bool { return f[name] != fields[0][name] }) {
+			c.Same++
+			continue
+		}
+		c.Differs = append(c.Differs, name)
+		for i := range runs {
+			c.Values[i] = append(c.Values[i], fields[i][name])
+		}
+	}
+	if len(runs) <= maxCurves {
+		for _, r := range runs {
+			points, err := s.pointsOf(r, MetricLoss)
+			if err != nil {
+				return nil, err
+			}
+			c.curves = append(c.curves, sparkline(points, 16))
+		}
+	}
+	return c, nil
+}
+
+// pointsOf reads a series of a run, which may be Detached.
+func (s *Store) pointsOf(r *Run, key string) ([]Point, error) {
+	if r.store == nil {
+		return r.series[key], nil
+	}
+	return r.store.Points(context.Background(), r.ID, key)
+}
+
+// params are the fields of the run's configuration and variant.
+func (r *Run) params() ([]param, error) {
+	config, err1 := json.Marshal(r.Config)
+	variant, err2 := json.Marshal(r.Variant)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, fmt.Errorf("run %s: %w", r.ID, err)
+	}
+	return flatten(config, variant), nil
+}
+
+func fieldRank(name string) int {
+	switch {
+	case strings.HasPrefix(name, "variant."):
+		return 0
+	case name == "seed":
+		return 2
+	}
+	return 1
+}
+
+// sparkline draws the mean of so many equal parts of a series in block letters, from the
+// lowest to the highest; a part without numbers is a space.
+func sparkline(points []Point, parts int) string {
+	blocks := []rune("▁▂▃▄▅▆▇█")
+	parts = min(parts, len(points))
+	means := make([]float64, parts)
+	low, high := math.Inf(1), math.Inf(-1)
+	for i := range means {
+		sum, n := 0.0, 0
+		for _, p := range points[i*len(points)/parts : (i+1)*len(points)/parts] {
+			if !math.IsNaN(p.Value) && !math.IsInf(p.Value, 0) {
+				sum, n = sum+p.Value, n+1
+			}
+		}
+		if means[i] = sum / float64(n); n > 0 {
+			low, high = min(low, means[i]), max(high, means[i])
+		}
+	}
+	var b strings.Builder
+	for _, m := range means {
+		switch {
+		case math.IsNaN(m):
+			b.WriteByte(' ')
+		case high == low:
+			b.WriteRune(blocks[0])
+		default:
+			b.WriteRune(blocks[int(math.Round((m-low)/(high-low)*float64(len(blocks)-1)))])
+		}
+	}
+	return b.String()
+}
+
+// Table is the comparison, one line a run.
+func (c *Comparison) Table() *render.Table {
+	t := &render.Table{Caption: fmt.Sprintf("%d runs: %d fields differ, %d are the same", len(c.Runs), len(c.Differs), c.Same)}
+	t.Columns = render.Left("Run", "Variant")
+	for i, name := range c.Differs {
+		t.Columns = append(t.Columns, render.Column{Name: strings.TrimPrefix(name, "variant."), Right: numbers(c.Values, i)})
+	}
+	t.Columns = append(append(t.Columns, render.Left("Status")...), render.Right("Step", "Loss", c.Runs.scoreName())...)
+	if c.curves != nil {
+		t.Columns = append(t.Columns, render.Left("Loss by step")...)
+	}
+	n := c.Runs.idLength()
+	for i, r := range c.Runs {
+		cells := []string{r.ID[:min(n, len(r.ID))], r.Variant.String()}
+		cells = append(append(cells, c.Values[i]...), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
+			r.showLoss(), r.show(MetricFD, "%.2f"))
+		if c.curves != nil {
+			cells = append(cells, c.curves[i])
+		}
+		t.Add(cells...)
+	}
+	t.Notes = append([]string{fmt.Sprintf("Loss: mean of the last %d steps.", lossPoints)}, c.Runs.scoreNotes()...)
+	return t
+}
+
+// numbers reports whether a column holds numbers or nothing.
+func numbers(rows [][]string, column int) bool {
+	return !slices.ContainsFunc(rows, func(row []string) bool {
+		_, err := strconv.ParseFloat(row[column], 64)
+		return err != nil && row[column] != ""
+	})
+}
+
+// Bundle is the table.
+func (c *Comparison) Bundle() render.Bundle { return c.Table().Bundle() }
+
+// String is the table as text.
+func (c *Comparison) String() string { return c.Table().String() }
