@@ -137,6 +137,11 @@ func (l *Lab) Restore(prefix string) *Run {
 	return must(l.store.Restore(context.Background(), prefix))
 }
 
+// Merge takes over the runs of another database, with their files.
+func (l *Lab) Merge(other string) Merged {
+	return must(l.store.Merge(context.Background(), other))
+}
+
 // Bias measures the exposure bias (Alg. 3, Table 1) of the runs over chains of the given
 // lengths, as 100, 300, 600, 1000, on BiasImages images.
 func (l *Lab) Bias(ctx context.Context, runs Runs, steps ...int) *BiasResult {

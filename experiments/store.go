@@ -77,7 +77,7 @@ func openAs(name string, create bool) (*Store, error) {
 	}
 	s := &Store{
 		path:  path,
-		files: strings.TrimSuffix(path, filepath.Ext(path)) + ".store",
+		files: storeFolder(path),
 		now:   time.Now,
 	}
 	if err := s.open(context.Background(), there); err != nil {
@@ -86,6 +86,9 @@ func openAs(name string, create bool) (*Store, error) {
 	}
 	return s, nil
 }
+
+// storeFolder is where the database at path keeps what is too large for it.
+func storeFolder(path string) string { return strings.TrimSuffix(path, filepath.Ext(path)) + ".store" }
 
 func (s *Store) open(ctx context.Context, there bool) (err error) {
 	steps, err := migrations()

@@ -5,7 +5,7 @@ var commands = []command{
 	notebookRun, notebookLab, kernelInstall, kernelServe,
 	train, sample, bias, evaluate,
 	runsList, runsShow, runsCompare, runsDiff, runsSQL,
-	runsTag, runsNote, runsGroup, runsDelete, runsRestore, runsGC,
+	runsTag, runsNote, runsGroup, runsDelete, runsRestore, runsGC, runsMerge, runsCopy,
 	dataList, dataInfo, dataFetch, dataTrainExtractor,
 	benchEngine, benchKernel, benchWorker,
 	doctor, version,

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -73,6 +74,42 @@ var runsRestore = command{
 	setup: aboutRun(func(ctx context.Context, s *experiments.Store, args []string) error {
 		_, err := s.Restore(ctx, args[0])
 		return err
+	}),
+}
+
+var runsMerge = command{
+	name:     "runs merge",
+	args:     "FILE",
+	synopsis: "Take over the runs of another database, with their checkpoints",
+	help: `Runs are known by their ids everywhere, so merging the same again changes nothing. Of a run that both have, the one
+that went on farther counts; tags and notes of both are kept. FILE is only read, also while it is written to.`,
+	examples: []string{"runs merge ../other/runs.db"},
+	setup: func(f *flag.FlagSet) action {
+		db := dbFlag(f)
+		return func(ctx context.Context, args []string, w world) error {
+			return withStore(*db, 0, func(s *experiments.Store) error {
+				merged, err := s.Merge(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return printf(w.out, "%v\n", merged)
+			})
+		}
+	},
+}
+
+var runsCopy = command{
+	name:     "runs copy",
+	args:     "FILE",
+	synopsis: "Write a compact copy of the database, also while runs are recorded",
+	help:     "Without the checkpoints, which lie in the folder beside it.",
+	examples: []string{"runs copy backup.db"},
+	setup: aboutRun(func(ctx context.Context, s *experiments.Store, args []string) error {
+		path, err := filepath.Abs(args[0])
+		if err != nil {
+			return err
+		}
+		return s.Copy(ctx, path)
 	}),
 }
 

@@ -65,6 +65,7 @@ func init() {
 			"Executed":     reflect.TypeFor[experiments.Executed](),
 			"Freed":        reflect.TypeFor[experiments.Freed](),
 			"Lab":          reflect.TypeFor[experiments.Lab](),
+			"Merged":       reflect.TypeFor[experiments.Merged](),
 			"Note":         reflect.TypeFor[experiments.Note](),
 			"Number":       reflect.TypeFor[experiments.Number](),
 			"Point":        reflect.TypeFor[experiments.Point](),
