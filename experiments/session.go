@@ -58,14 +58,6 @@ func (s *Store) begin(ctx context.Context, o order) (open *session, done string,
 	if err := s.reap(ctx); err != nil {
 		return nil, "", err
 	}
-	config, err := json.Marshal(o.config)
-	if err != nil {
-		return nil, "", fmt.Errorf("write config: %w", err)
-	}
-	variant, err := json.Marshal(o.variant)
-	if err != nil {
-		return nil, "", fmt.Errorf("write variant: %w", err)
-	}
 	now := s.now()
 	id, err := ulid.New(ulid.Timestamp(now), rand.Reader)
 	if err != nil {
@@ -79,15 +71,8 @@ func (s *Store) begin(ctx context.Context, o order) (open *session, done string,
 			return err
 		}
 		open.left = left
-		c, p := o.config, placeOf(ctx)
-		if _, err := tx.ExecContext(ctx, insertRun, open.run, o.key, attempt+1, o.variant.Name(), c.Preset,
-			c.Data, o.data256, int64(c.Seed), string(config), string(variant), now.UnixMicro(), p.group, p.sweep); err != nil {
+		if err := o.insert(ctx, tx, open.run, attempt+1, now); err != nil {
 			return err
-		}
-		for _, p := range flatten(config, variant) {
-			if _, err := tx.ExecContext(ctx, insertParam, open.run, p.name, p.kind, p.value); err != nil {
-				return err
-			}
 		}
 		return open.enter(ctx, tx, o.env, 0)
 	})
@@ -95,6 +80,29 @@ func (s *Store) begin(ctx context.Context, o order) (open *session, done string,
 		return nil, done, err
 	}
 	return open, "", nil
+}
+
+// insert writes the run's row and fields.
+func (o order) insert(ctx context.Context, tx *sql.Tx, id string, attempt int, now time.Time) error {
+	config, err := json.Marshal(o.config)
+	if err != nil {
+		return fmt.Errorf("write config: %w", err)
+	}
+	variant, err := json.Marshal(o.variant)
+	if err != nil {
+		return fmt.Errorf("write variant: %w", err)
+	}
+	c, p := o.config, placeOf(ctx)
+	if _, err := tx.ExecContext(ctx, insertRun, id, o.key, attempt, o.variant.Name(), c.Preset,
+		c.Data, o.data256, int64(c.Seed), string(config), string(variant), now.UnixMicro(), p.group, p.sweep); err != nil {
+		return err
+	}
+	for _, p := range flatten(config, variant) {
+		if _, err := tx.ExecContext(ctx, insertParam, id, p.name, p.kind, p.value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unfinished is a run that Resume can continue.

@@ -7,6 +7,6 @@ var commands = []command{
 	runsList, runsShow, runsCompare, runsDiff, runsSQL,
 	runsTag, runsNote, runsGroup, runsDelete, runsRestore, runsGC, runsMerge, runsCopy,
 	dataList, dataInfo, dataFetch, dataTrainExtractor,
-	benchEngine, benchKernel, benchWorker,
+	benchEngine, benchStore, benchKernel, benchWorker,
 	doctor, version,
 }
