@@ -36,6 +36,7 @@ const (
 // power cut, its place in the run; then older ones are removed.
 func (a *session) save(ctx context.Context, c *ddpm.Checkpoint) error {
 	s := a.store
+	c.Run, c.Code = a.run, a.code
 	sum, size, err := s.saveFile(c.Write)
 	if err != nil {
 		return err
