@@ -5,6 +5,7 @@ var commands = []command{
 	notebookRun, notebookLab, kernelInstall, kernelServe,
 	train, sample, bias, evaluate,
 	runsList, runsShow,
+	checkpointInspect, checkpointConvert,
 	dataList, dataInfo, dataFetch, dataTrainExtractor,
 	benchEngine, benchWorker,
 	doctor, version,
