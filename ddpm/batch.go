@@ -35,18 +35,18 @@ type batch struct {
 	logBeta, logTilde, logK []float32   // N: see hybridInputs
 	first                   []float32   // N
 	counters                []float32   // N·4: see op.Dropout
+
+	all [][]float32 // what of them there is, in the order of the program\'s inputs
 }
 
-// inputs lists the arrays in the order of the training program's inputs.
-func (b *batch) inputs() [][]float32 {
-	var all [][]float32
+// list sets all to the arrays in the order of the training program's inputs.
+func (b *batch) list() {
 	for _, x := range append(append([][]float32{b.x0, b.eps, b.xi}, b.probes...),
 		b.t, b.a, b.s, b.gamma, b.weight, b.logBeta, b.logTilde, b.logK, b.first, b.counters) {
 		if x != nil {
-			all = append(all, x)
+			b.all = append(b.all, x)
 		}
 	}
-	return all
 }
 
 func newBatches(cfg Config, v Variant, set data.Set, schedule *Schedule) (*batches, error) {
@@ -94,6 +94,7 @@ func (b *batches) newBatch() *batch {
 		}
 		out.probes = append(out.probes, p)
 	}
+	out.list()
 	return out
 }
 

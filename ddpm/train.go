@@ -66,6 +66,7 @@ type trainer struct {
 	outputs []string    // keys of the program's scalar outputs; the images' losses follow
 	net     *Network    // for evaluation, made when first needed
 	extra   [][]float32 // further moving averages, of Config.ExtraEMA
+	losses  []float32   // of the images of an iteration
 	buffer  []float32   // of all weights, for what the device has no array for
 	skipped int64       // iterations skipped because of numbers that are not finite
 	bad     int64       // how many of them just now, in a row
@@ -246,7 +247,7 @@ func trainSpec(cfg Config, v Variant) (spec engine.Spec, keys []string, err erro
 // setInputs passes micro-batch part of a batch to the program, in the order of trainSpec.
 func (t *trainer) setInputs(b *batch, part int) {
 	parts := t.cfg.Batch / t.cfg.microBatch()
-	for i, x := range b.inputs() {
+	for i, x := range b.all {
 		n := len(x) / parts
 		t.exec.Set(i, x[part*n:(part+1)*n])
 	}
@@ -343,7 +344,10 @@ func (t *trainer) iterate(ctx context.Context, live *live, step int64, b *batch,
 func (t *trainer) gradients(ctx context.Context, b *batch) (outputs []float64, losses []float32, err error) {
 	micro := t.cfg.microBatch()
 	parts := t.cfg.Batch / micro
-	outputs, losses = make([]float64, len(t.outputs)), make([]float32, t.cfg.Batch)
+	if t.losses == nil {
+		t.losses = make([]float32, t.cfg.Batch)
+	}
+	outputs, losses = make([]float64, len(t.outputs)), t.losses
 	var sum []float32
 	for part := range parts {
 		if err := ctx.Err(); err != nil {
