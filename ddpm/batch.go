@@ -14,54 +14,105 @@ import (
 // stopped.
 type batches struct {
 	cfg      Config
+	v        Variant
 	set      data.Set
 	schedule *Schedule
+	gammas   []float64     // γ_t; nil where it is constant
+	moments  *secondMoment // nil for Uniform
 
-	order, flip, time, eps, xi, signs philox.Stream
+	order, flip, time, eps, xi philox.Stream
+	signs                      []philox.Stream // of Hutchinson's draws
 
 	epochs map[uint64][]int // permutations of the data in use
 }
 
-// batch is what one iteration needs, in the order of the training program's inputs.
+// batch is what one iteration needs. Arrays that the variant has no need of are empty.
 type batch struct {
-	x0, eps, xi, signs []float32 // N·H·W·C; xi and signs are empty where the variant needs none
-	t, a, s            []float32 // N: index of the schedule, √ᾱ_t, √(1-ᾱ_t)
-	counters           []float32 // N·4: see op.Dropout; empty without dropout
+	x0, eps, xi             []float32   // N·H·W·C
+	probes                  [][]float32 // N·H·W·C each
+	t, a, s                 []float32   // N: index of the schedule, √ᾱ_t, √(1-ᾱ_t)
+	gamma, weight           []float32   // N: γ_t, 1/(T·p_t)
+	logBeta, logTilde, logK []float32   // N: see hybridInputs
+	first                   []float32   // N
+	counters                []float32   // N·4: see op.Dropout
+
+	all [][]float32 // what of them there is, in the order of the program\'s inputs
 }
 
-func newBatches(cfg Config, set data.Set, schedule *Schedule) *batches {
+// list sets all to the arrays in the order of the training program's inputs.
+func (b *batch) list() {
+	for _, x := range append(append([][]float32{b.x0, b.eps, b.xi}, b.probes...),
+		b.t, b.a, b.s, b.gamma, b.weight, b.logBeta, b.logTilde, b.logK, b.first, b.counters) {
+		if x != nil {
+			b.all = append(b.all, x)
+		}
+	}
+}
+
+func newBatches(cfg Config, v Variant, set data.Set, schedule *Schedule) (*batches, error) {
 	key := func(name string) philox.Stream { return philox.Key(cfg.Seed, name) }
-	return &batches{
-		cfg: cfg, set: set, schedule: schedule,
+	b := &batches{
+		cfg: cfg, v: v, set: set, schedule: schedule,
 		order: key("order"), flip: key("flip"), time: key("t"),
-		eps: key("eps"), xi: key("xi"), signs: key("v"),
+		eps: key("eps"), xi: key("xi"), signs: []philox.Stream{key("v")},
 		epochs: map[uint64][]int{},
 	}
+	for i := 1; i < v.GradPenaltyDraws; i++ {
+		b.signs = append(b.signs, key(fmt.Sprintf("v %d", i)))
+	}
+	if cfg.TimeSampler == LossSecondMoment {
+		b.moments = newSecondMoment(cfg.T)
+	}
+	var err error
+	b.gammas, err = v.gammas(cfg.T)
+	return b, err
 }
 
-// newBatch allocates a batch for the variant.
-func (b *batches) newBatch(v Variant) *batch {
-	n, pixels := b.cfg.Batch, b.cfg.Batch*b.cfg.Model.Size*b.cfg.Model.Size*b.cfg.Model.InChannels
+// newBatch allocates a batch.
+func (b *batches) newBatch() *batch {
+	n, pixels := b.cfg.Batch, b.cfg.Batch*imageSize(b.cfg)
+	numbers := func(n int, wanted bool) []float32 {
+		if !wanted {
+			return nil
+		}
+		return make([]float32, n)
+	}
+	hybrid := b.cfg.Loss == Hybrid
 	out := &batch{
-		x0: make([]float32, pixels), eps: make([]float32, pixels),
-		t: make([]float32, n), a: make([]float32, n), s: make([]float32, n),
+		x0: numbers(pixels, true), eps: numbers(pixels, true), xi: numbers(pixels, b.v.Gamma > 0),
+		t: numbers(n, true), a: numbers(n, true), s: numbers(n, true),
+		gamma: numbers(n, b.gammas != nil), weight: numbers(n, b.moments != nil),
+		logBeta: numbers(n, hybrid), logTilde: numbers(n, hybrid), logK: numbers(n, hybrid), first: numbers(n, hybrid),
+		counters: numbers(4*n, b.cfg.Model.Dropout > 0),
 	}
-	if v.Gamma > 0 {
-		out.xi = make([]float32, pixels)
+	for i := range probes(b.cfg, b.v) {
+		p := make([]float32, pixels)
+		if b.v.GradPenaltyMode == Exact { // unit vectors, the same for every image
+			for j := i; j < pixels; j += imageSize(b.cfg) {
+				p[j] = 1
+			}
+		}
+		out.probes = append(out.probes, p)
 	}
-	if needsSigns(v) {
-		out.signs = make([]float32, pixels)
-	}
-	if b.cfg.Model.Dropout > 0 {
-		out.counters = make([]float32, 4*n)
-	}
+	out.list()
 	return out
 }
 
-// needsSigns reports whether the loss takes random signs.
-func needsSigns(v Variant) bool { return v.GradPenalty > 0 && v.GradPenaltyMode != Ones }
+// imageSize is H·W·C.
+func imageSize(c Config) int { return c.Model.Size * c.Model.Size * c.Model.InChannels }
 
-// fill draws iteration step (from 1) into dst.
+// probes is how many vectors v the loss multiplies Jacobians by.
+func probes(c Config, v Variant) int {
+	switch {
+	case v.GradPenalty == 0 || v.GradPenaltyMode == Ones:
+		return 0
+	case v.GradPenaltyMode == Exact:
+		return imageSize(c)
+	}
+	return max(1, v.GradPenaltyDraws)
+}
+
+// fill draws all of iteration step (from 1) into dst but what depends on t: see times.
 func (b *batches) fill(dst *batch, step int64) error {
 	n, at := b.cfg.Batch, uint64(step)
 	size := len(dst.x0) / n
@@ -74,23 +125,58 @@ func (b *batches) fill(dst *batch, step int64) error {
 		if b.cfg.Flip && b.flip.Uint32(at, uint32(i), 0)>>31 == 1 {
 			mirror(part(dst.x0), b.cfg.Model.Size, b.cfg.Model.InChannels)
 		}
-		t := b.time.Below(b.schedule.T(), at, uint32(i), 0) // line 3
-		b.eps.Normals(part(dst.eps), at, uint32(i))         // line 4
+		b.eps.Normals(part(dst.eps), at, uint32(i)) // line 4
 		if dst.xi != nil {
 			b.xi.Normals(part(dst.xi), at, uint32(i)) // Alg. 4 line 5
 		}
-		if dst.signs != nil {
-			b.signs.Signs(part(dst.signs), at, uint32(i))
+		if b.v.GradPenaltyMode != Exact {
+			for j, p := range dst.probes {
+				b.signs[j].Signs(part(p), at, uint32(i))
+			}
 		}
-		abar := b.schedule.AlphaBar[t]
-		dst.t[i] = float32(t)
-		dst.a[i], dst.s[i] = float32(math.Sqrt(abar)), float32(math.Sqrt(1-abar))
 		if dst.counters != nil {
 			// Sixteen bits to a float32, which holds integers up to 2^24.
 			copy(dst.counters[4*i:], []float32{float32(at & 0xffff), float32(at >> 16 & 0xffff), float32(i & 0xffff), float32(i >> 16)})
 		}
 	}
 	return nil
+}
+
+// times draws the t of iteration step (Alg. 1 line 3) and what depends on it. With
+// LossSecondMoment they depend on the losses of the iterations before.
+func (b *batches) times(dst *batch, step int64) {
+	T := b.schedule.T()
+	var p []float64
+	if b.moments != nil {
+		p = b.moments.distribution()
+	}
+	for i := range dst.t {
+		t, weight := 0, 1.0
+		if p == nil {
+			t = b.time.Below(T, uint64(step), uint32(i), 0)
+		} else {
+			u := (float64(b.time.Uint32(uint64(step), uint32(i), 0)) + 0.5) / (1 << 32)
+			t = pick(p, u)
+			weight = 1 / (float64(T) * p[t])
+		}
+		abar := b.schedule.AlphaBar[t]
+		dst.t[i] = float32(t)
+		dst.a[i], dst.s[i] = float32(math.Sqrt(abar)), float32(math.Sqrt(1-abar))
+		if dst.gamma != nil {
+			dst.gamma[i] = float32(b.gammas[t])
+		}
+		if dst.weight != nil {
+			dst.weight[i] = float32(weight)
+		}
+		if dst.first != nil {
+			beta, tilde, k := b.schedule.learnedRange(t)
+			dst.logBeta[i], dst.logTilde[i], dst.logK[i] = float32(beta), float32(tilde), float32(k)
+			dst.first[i] = 0
+			if t == 0 {
+				dst.first[i] = 1
+			}
+		}
+	}
 }
 
 // image is the number of the image at place i of the batch of iteration step. The

@@ -26,7 +26,7 @@ func (numbered) Read(i int, dst []float32) error {
 	return nil
 }
 
-func testBatches(t *testing.T, n, batch int) *batches {
+func testBatches(t *testing.T, n, batch int, v Variant) *batches {
 	t.Helper()
 	cfg := Config{
 		Model: unet.Config{Size: 2, InChannels: 1, Dropout: 0.5},
@@ -36,14 +36,18 @@ func testBatches(t *testing.T, n, batch int) *batches {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newBatches(cfg, numbered(n), s)
+	b, err := newBatches(cfg, v.Normal(), numbered(n), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // All images come once in every epoch, in an order of its own, also where a batch
 // spans two epochs.
 func TestEpochs(t *testing.T) {
 	const n, batch = 10, 4
-	b := testBatches(t, n, batch)
+	b := testBatches(t, n, batch, ADM())
 	var order []int
 	for step := int64(1); len(order) < 6*n; step++ {
 		for i := range batch {
@@ -77,12 +81,13 @@ func TestEpochs(t *testing.T) {
 // that both have.
 func TestBatchesArePure(t *testing.T) {
 	draw := func(v Variant, step int64, before ...int64) *batch {
-		b := testBatches(t, 10, 4)
-		x := b.newBatch(v)
+		b := testBatches(t, 10, 4, v)
+		x := b.newBatch()
 		for _, s := range append(before, step) {
 			if err := b.fill(x, s); err != nil {
 				t.Fatal(err)
 			}
+			b.times(x, s)
 		}
 		return x
 	}
@@ -91,7 +96,7 @@ func TestBatchesArePure(t *testing.T) {
 	if !reflect.DeepEqual(adm, draw(ADM(), 7, 1, 100, 3)) {
 		t.Error("a batch depends on what was drawn before")
 	}
-	if adm.xi != nil || adm.signs != nil {
+	if adm.xi != nil || adm.probes != nil {
 		t.Error("ADM draws ξ or signs")
 	}
 	if reflect.DeepEqual(adm.eps, draw(ADM(), 8).eps) {
@@ -106,7 +111,7 @@ func TestBatchesArePure(t *testing.T) {
 	if x := draw(ip, 7); slices.Equal(x.xi, x.eps) {
 		t.Error("ξ = ε")
 	}
-	for i, v := range draw(gp, 7).signs {
+	for i, v := range draw(gp, 7).probes[0] {
 		if v != 1 && v != -1 {
 			t.Errorf("sign %d = %v", i, v)
 		}
@@ -120,14 +125,15 @@ func TestBatchesArePure(t *testing.T) {
 }
 
 func TestBatchStatistics(t *testing.T) {
-	b := testBatches(t, 10, 5)
-	x := b.newBatch(ADM())
+	b := testBatches(t, 10, 5, ADM())
+	x := b.newBatch()
 	count := make([]int, 50)
 	flips, n := 0, 0
 	for step := int64(1); step <= 2000; step++ {
 		if err := b.fill(x, step); err != nil {
 			t.Fatal(err)
 		}
+		b.times(x, step)
 		for i := range 5 {
 			at := int(x.t[i])
 			count[at]++

@@ -87,25 +87,25 @@ func ExposureBias(ctx context.Context, d Denoiser, s *Schedule, x0 Images, steps
 // biasChain is lines 5-10 of Alg. 3 for the images x0, whose first has number first.
 func biasChain(
 	ctx context.Context, d Denoiser, s *Schedule, x0 Images, first, k int, o BiasOptions,
-	tick func(t int), chain, once *meanErr,
+	tick func(t int), all, once *meanErr,
 ) error {
 	x := forward(s, x0, first, k-1, o.Seed) // lines 5-6
-	eps := make([]float32, len(x.Pix))
-	if err := predict(ctx, d, s, k-1, x, eps); err != nil {
+	c := newChain(d, s, s, Sampling{ClipDenoised: o.Clip}, first)
+	if err := c.evaluate(ctx, k-1, x); err != nil {
 		return err
 	}
 	guess := NewImages(x.N, x.H, x.W, x.C)
 	for i, v := range x.Pix {
-		guess.Pix[i] = float32(denoised(s, k-1, v, eps[i], o.Clip))
+		guess.Pix[i] = float32(denoised(s, k-1, v, c.eps[i], o.Clip))
 	}
 	once.add(guess, x0)
 	for t := k - 1; t >= 0; t-- { // lines 7-9
-		if err := reverseMean(ctx, d, s, t, o.Clip, x); err != nil {
+		if err := c.reverseMean(ctx, t, x); err != nil {
 			return err
 		}
 		tick(t)
 	}
-	chain.add(x, x0) // line 10
+	all.add(x, x0) // line 10
 	return nil
 }
 

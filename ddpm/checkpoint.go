@@ -3,6 +3,7 @@ package ddpm
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -11,7 +12,9 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"math"
+	"slices"
 )
 
 // Checkpoint is a training run at one iteration: enough to sample from it and to
@@ -23,15 +26,25 @@ type Checkpoint struct {
 	Step       int64  // iterations done
 	DataSHA256 string // of the data set it was trained on
 
-	Weights, EMA     []float32 // EMA is what samples are drawn with
-	Moment1, Moment2 []float32 // Adam's
+	Run      string // id of the run it belongs to, empty if it has none
+	Code     string // commit of the program that trained it, empty if that is not known
+	Numerics int    // NumericsVersion it was trained with, 0 if that is not known
+	Skipped  int64  // iterations skipped so far, for numbers that were not finite
+	Bad      int64  // how many of them just before Step, in a row
+
+	Weights, EMA     []float32   // EMA is what samples are drawn with
+	Moment1, Moment2 []float32   // Adam's; empty in a checkpoint that can be sampled from alone
+	ExtraEMA         [][]float32 // of the rates of Config.ExtraEMA
+
+	TimeLosses, TimeCounts []float32 // of LossSecondMoment: 10 losses of each t, and how many there are
 }
 
-// The file: magic, version and header length (little-endian 32-bit), header (JSON),
-// the four arrays (little-endian float32), and the SHA-256 of all bytes before it.
+// The file: magic, version and header length (little-endian 32-bit), header (JSON), the
+// arrays (little-endian float32), and the SHA-256 of all bytes before it. Version 1 had no
+// more than the four arrays of version 2 that come first.
 const (
 	checkpointMagic   = "ddpmlab\x00"
-	checkpointVersion = 1
+	checkpointVersion = 2
 	maxHeader         = 1 << 20
 )
 
@@ -41,15 +54,94 @@ type checkpointHeader struct {
 	Variant    Variant  `json:"variant"`
 	Step       int64    `json:"step"`
 	DataSHA256 string   `json:"data_sha256"`
-	Numerics   int      `json:"numerics"` // NumericsVersion of the writer
-	Params     int      `json:"params"`   // length of each array
-	Arrays     []string `json:"arrays"`   // their names, in the file's order
+	Numerics   int      `json:"numerics"` // NumericsVersion of the training
+	Run        string   `json:"run,omitempty"`
+	Code       string   `json:"code,omitempty"`
+	Skipped    int64    `json:"skipped,omitempty"`
+	Bad        int64    `json:"bad,omitempty"`
+	Params     int      `json:"params"`              // length of each array
+	Arrays     []string `json:"arrays"`              // their names, in the file's order
+	Extra      int      `json:"extra_ema,omitempty"` // how many further moving averages follow
+	Times      int      `json:"times,omitempty"`     // then so many times 10 losses, and their counts
 }
 
 var checkpointArrays = []string{"weights", "ema", "moment1", "moment2"}
 
 func (c *Checkpoint) arrays() []*[]float32 {
 	return []*[]float32{&c.Weights, &c.EMA, &c.Moment1, &c.Moment2}
+}
+
+// more lists what follows the first arrays.
+func (c *Checkpoint) more() []*[]float32 {
+	var all []*[]float32
+	for i := range c.ExtraEMA {
+		all = append(all, &c.ExtraEMA[i])
+	}
+	if len(c.TimeCounts) > 0 {
+		all = append(all, &c.TimeLosses, &c.TimeCounts)
+	}
+	return all
+}
+
+// Average is the moving average of the weights with that rate, Config.EMA or one of
+// Config.ExtraEMA.
+func (c *Checkpoint) Average(rate float64) ([]float32, error) {
+	if rate == c.Config.EMA {
+		return c.EMA, nil
+	}
+	for i, r := range c.Config.ExtraEMA {
+		if r == rate && i < len(c.ExtraEMA) {
+			return c.ExtraEMA[i], nil
+		}
+	}
+	return nil, fmt.Errorf("the checkpoint has no moving average of rate %g; it has %v", rate, append([]float64{c.Config.EMA}, c.Config.ExtraEMA...))
+}
+
+// differences lists the fields that decide the numbers of a training and differ between a
+// checkpoint and what it is to be used with, as "lr is 0.001 in the checkpoint, 0.002
+// here".
+func differences(c1 Config, v1 Variant, c2 Config, v2 Variant) []string {
+	flat := func(c Config, v Variant, anneal bool) map[string]string {
+		c.Preset = ""
+		c.EvalFirst, c.EvalEvery, c.EvalSamples, c.SamplingSteps, c.SamplingVariance = 0, 0, 0, 0, ""
+		c.MaxBadSteps = c.maxBadSteps()
+		if !anneal {
+			c.Iterations = 0
+		}
+		out := map[string]string{}
+		flatten("", canonical(c), out)
+		flatten("variant.", canonical(v.Normal()), out)
+		return out
+	}
+	anneal := c1.Anneal || c2.Anneal
+	a, b := flat(c1, v1, anneal), flat(c2, v2, anneal)
+	for k := range b {
+		if _, ok := a[k]; !ok {
+			a[k] = "absent"
+		}
+	}
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(a)) {
+		if x, y := a[k], cmp.Or(b[k], "absent"); x != y {
+			out = append(out, fmt.Sprintf("%s is %s in the checkpoint, %s here", k, x, y))
+		}
+	}
+	return out
+}
+
+// flatten lists the fields of a JSON object, those of an inner one as NAME.FIELD.
+func flatten(prefix string, object []byte, out map[string]string) {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(object, &fields) != nil {
+		return // canonical makes nothing else
+	}
+	for name, value := range fields {
+		if len(value) > 0 && value[0] == '{' {
+			flatten(prefix+name+".", value, out)
+		} else {
+			out[prefix+name] = string(value)
+		}
+	}
 }
 
 // String tells what the checkpoint is of, as "DDPM-IP (γ 0.1), seed 1, 500 of 1500
@@ -88,8 +180,18 @@ func (c *Checkpoint) write(w io.Writer) error {
 			return fmt.Errorf("%s has %d numbers, weights %d; want as many", checkpointArrays[i], len(*a), len(c.Weights))
 		}
 	}
+	for _, e := range c.ExtraEMA {
+		if len(e) != len(c.Weights) {
+			return fmt.Errorf("a moving average has %d numbers, weights %d; want as many", len(e), len(c.Weights))
+		}
+	}
+	if len(c.TimeLosses) != momentHistory*len(c.TimeCounts) {
+		return fmt.Errorf("%d losses of %d time steps; want %d of each", len(c.TimeLosses), len(c.TimeCounts), momentHistory)
+	}
 	header, err := json.Marshal(checkpointHeader{
-		c.Config, c.Variant, c.Step, c.DataSHA256, NumericsVersion, len(c.Weights), checkpointArrays,
+		Config: c.Config, Variant: c.Variant, Step: c.Step, DataSHA256: c.DataSHA256, Numerics: c.Numerics,
+		Run: c.Run, Code: c.Code, Skipped: c.Skipped, Bad: c.Bad,
+		Params: len(c.Weights), Arrays: checkpointArrays, Extra: len(c.ExtraEMA), Times: len(c.TimeCounts),
 	})
 	if err != nil {
 		return err
@@ -100,7 +202,7 @@ func (c *Checkpoint) write(w io.Writer) error {
 		return err
 	}
 	block := make([]byte, 0, 1<<16)
-	for _, a := range c.arrays() {
+	for _, a := range append(c.arrays(), c.more()...) {
 		for x := *a; len(x) > 0; {
 			n := min(len(x), cap(block)/4)
 			block = block[:0]
@@ -140,7 +242,7 @@ func readCheckpoint(r io.Reader) (*Checkpoint, error) {
 		return nil, errors.New("this is not a ddpmlab checkpoint")
 	}
 	version, n := binary.LittleEndian.Uint32(start[8:]), binary.LittleEndian.Uint32(start[12:])
-	if version != checkpointVersion {
+	if version != 1 && version != checkpointVersion {
 		return nil, fmt.Errorf("the file has format version %d, this ddpmlab reads %d; use the one that wrote it", version, checkpointVersion)
 	}
 	if n > maxHeader {
@@ -150,7 +252,7 @@ func readCheckpoint(r io.Reader) (*Checkpoint, error) {
 	if _, err := io.ReadFull(in, text); err != nil {
 		return nil, err
 	}
-	c, params, err := readHeader(text)
+	c, params, times, err := readHeader(text)
 	if err != nil {
 		return nil, err
 	}
@@ -159,28 +261,55 @@ func readCheckpoint(r io.Reader) (*Checkpoint, error) {
 			return nil, err
 		}
 	}
+	for i := range c.ExtraEMA {
+		if c.ExtraEMA[i], err = readArray(in, params); err != nil {
+			return nil, err
+		}
+	}
+	if times > 0 {
+		if c.TimeLosses, err = readArray(in, times*momentHistory); err == nil {
+			c.TimeCounts, err = readArray(in, times)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range c.TimeCounts {
+			if !(n >= 0 && n <= momentHistory) {
+				return nil, errDamaged("its time sampler")
+			}
+		}
+	}
 	return c, checkSum(r, h)
 }
 
 // readHeader reads the JSON part; no more is believed of it than that the lengths
 // fit the network it describes.
-func readHeader(text []byte) (*Checkpoint, int, error) {
+func readHeader(text []byte) (c *Checkpoint, params, times int, err error) {
 	var h checkpointHeader
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&h); err != nil {
-		return nil, 0, fmt.Errorf("%w (%w)", errDamaged("its header"), jsonError(err))
+		return nil, 0, 0, fmt.Errorf("%w (%w)", errDamaged("its header"), jsonError(err))
 	}
-	c := &Checkpoint{Config: h.Config, Variant: h.Variant, Step: h.Step, DataSHA256: h.DataSHA256}
+	c = &Checkpoint{
+		Config: h.Config, Variant: h.Variant, Step: h.Step, DataSHA256: h.DataSHA256,
+		Numerics: h.Numerics, Run: h.Run, Code: h.Code, Skipped: h.Skipped, Bad: h.Bad,
+	}
 	if err := errors.Join(c.Config.Validate(), c.Variant.Validate()); err != nil {
-		return nil, 0, fmt.Errorf("%w (%w)", errDamaged("its header"), err)
+		return nil, 0, 0, fmt.Errorf("%w (%w)", errDamaged("its header"), err)
 	}
 	want := c.Config.Model.NumParams()
 	if h.Params != want || c.Step < 0 || fmt.Sprint(h.Arrays) != fmt.Sprint(checkpointArrays) {
-		return nil, 0, fmt.Errorf("%w (%d parameters of arrays %v at step %d; the network has %d)",
+		return nil, 0, 0, fmt.Errorf("%w (%d parameters of arrays %v at step %d; the network has %d)",
 			errDamaged("its header"), h.Params, h.Arrays, h.Step, want)
 	}
-	return c, want, nil
+	if h.Extra != 0 && h.Extra != len(c.Config.ExtraEMA) || h.Times != 0 && h.Times != c.Config.T || c.Skipped < 0 || c.Bad < 0 {
+		return nil, 0, 0, errDamaged("its header")
+	}
+	if h.Extra > 0 {
+		c.ExtraEMA = make([][]float32, h.Extra)
+	}
+	return c, want, h.Times, nil
 }
 
 // readArray reads n numbers, growing as they come: a length that lies costs no memory.

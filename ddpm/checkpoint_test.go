@@ -93,7 +93,7 @@ func TestReadDamagedCheckpoint(t *testing.T) {
 	}{
 		{"empty", nil, "cut short"},
 		{"another file", []byte("PK\x03\x04 a zip file of some kind"), "not a ddpmlab checkpoint"},
-		{"later version", flip(8), "format version 17, this ddpmlab reads 1"},
+		{"later version", flip(8), "format version 18, this ddpmlab reads 2"},
 		{"header length", flip(15), "damaged: its header"},
 		{"header", flip(30), "damaged: its header"},
 		{"an array", flip(len(file) / 2), "damaged: its sum does not match"},

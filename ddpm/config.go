@@ -13,6 +13,28 @@ import (
 	"ddpmlab/ddpm/unet"
 )
 
+// What is minimised. The paper writes Eq. 6; every command of the authors' README trains
+// with a learned variance, which is also where the 57 and 295 million weights of Table 4
+// come from.
+const (
+	Simple = "simple" // Eq. 6: the mean over pixels of (ε - ε_θ)²
+	// Hybrid is L_hybrid (Nichol and Dhariwal 2021): Eq. 6 plus T/1000 times the variational
+	// bound in bits per value, in which ε_θ is held fixed, so that it trains the variance.
+	Hybrid = "hybrid"
+)
+
+// How the time steps of a batch are drawn.
+const (
+	Uniform = "uniform" // as in Alg. 1
+	// LossSecondMoment draws t in proportion to the root of the mean of its last 10 squared
+	// losses, and weights the loss by 1/(T·p_t) (Nichol and Dhariwal 2021); all commands of
+	// the authors' README do so. It is uniform until every t has 10 losses.
+	LossSecondMoment = "loss-second-moment"
+)
+
+// DefaultBadSteps is the MaxBadSteps of the presets.
+const DefaultBadSteps = 10
+
 // Config is everything but the Variant that decides the numbers of a training
 // run: plain data, stored as JSON with the run and inside its checkpoints. Start
 // from a preset, as Tour or Fashion, and change fields.
@@ -25,16 +47,24 @@ type Config struct {
 
 	T           int    `json:"t"`            // diffusion steps of training
 	Schedule    string `json:"schedule"`     // "cosine" or "linear"
-	Loss        string `json:"loss"`         // "simple": Eq. 6, the mean over pixels
-	TimeSampler string `json:"time_sampler"` // "uniform": as in Alg. 1
+	Loss        string `json:"loss"`         // Simple or Hybrid
+	TimeSampler string `json:"time_sampler"` // Uniform or LossSecondMoment
 
 	Batch      int     `json:"batch"`
+	MicroBatch int     `json:"micro_batch,omitempty"` // images that go through the network at once, a divisor of Batch; 0: all
 	Iterations int     `json:"iterations"`
 	LR         float64 `json:"lr"`
-	Warmup     int     `json:"warmup"` // iterations of linear rise to LR
+	Warmup     int     `json:"warmup"`           // iterations of linear rise to LR
+	Anneal     bool    `json:"anneal,omitempty"` // let LR fall linearly, to 0 after Iterations
 	EMA        float64 `json:"ema"`
 	EMAWarmup  bool    `json:"ema_warmup"` // rate min(EMA, (1+n)/(10+n)) at iteration n
 	Flip       bool    `json:"flip"`       // mirror half of the images, left to right
+
+	// ExtraEMA are the rates of further moving averages, kept beside EMA.
+	ExtraEMA []float64 `json:"extra_ema,omitempty"`
+	// MaxBadSteps is how many iterations in a row may have a loss or gradient that is not
+	// finite, and are skipped, before the run ends as diverged. 0: DefaultBadSteps.
+	MaxBadSteps int `json:"max_bad_steps,omitempty"`
 
 	// Evaluation: at iteration EvalFirst, at multiples of EvalEvery and at the end,
 	// from EvalSamples images in SamplingSteps steps of Alg. 2. EvalSamples 0: none.
@@ -42,68 +72,16 @@ type Config struct {
 	EvalEvery        int    `json:"eval_every"`
 	EvalSamples      int    `json:"eval_samples"`
 	SamplingSteps    int    `json:"sampling_steps"`
-	SamplingVariance string `json:"sampling_variance"` // FixedSmall or FixedLarge
+	SamplingVariance string `json:"sampling_variance"` // FixedSmall, FixedLarge or, with Hybrid, LearnedRange
 
 	Seed uint64 `json:"seed"` // of every random stream of the run
-}
-
-// presets holds one row for each preset. Tour and Fashion are this project's own;
-// where their numbers come from is said in ARCHITECTURE.md.
-var presets = []Config{
-	{
-		Preset: "tour",
-		Data:   "fashion-mnist",
-		Model: unet.Config{
-			Size: 14, InChannels: 1, OutChannels: 1, Channels: 16, Mult: []int{1, 2},
-			ResBlocks: 1, Attention: []int{7}, HeadChannels: 32, Groups: 8,
-		},
-		T: 1000, Schedule: "cosine", Loss: "simple", TimeSampler: "uniform",
-		Batch: 64, Iterations: 800, LR: 1e-3, Warmup: 50, EMA: 0.999, EMAWarmup: true,
-		EvalFirst: 10, EvalEvery: 200, EvalSamples: 200, SamplingSteps: 50, SamplingVariance: FixedSmall,
-	},
-	{
-		Preset: "fashion",
-		Data:   "fashion-mnist",
-		Model: unet.Config{
-			Size: 28, InChannels: 1, OutChannels: 1, Channels: 32, Mult: []int{1, 2, 2},
-			ResBlocks: 1, Attention: []int{7}, HeadChannels: 32, Groups: 8, Dropout: 0.1,
-		},
-		T: 1000, Schedule: "cosine", Loss: "simple", TimeSampler: "uniform",
-		Batch: 64, Iterations: 20_000, LR: 4e-4, Warmup: 500, EMA: 0.999, EMAWarmup: true,
-		EvalFirst: 10, EvalEvery: 5000, EvalSamples: 2000, SamplingSteps: 100, SamplingVariance: FixedSmall,
-	},
-}
-
-// Tour is a run of minutes on a laptop: Fashion-MNIST at 14×14, 208 thousand
-// weights. It is far too small to show the paper's effects.
-func Tour() Config { return presets[0].clone() }
-
-// Fashion is a run for studies: Fashion-MNIST at 28×28, 1.4 million weights.
-func Fashion() Config { return presets[1].clone() }
-
-// Preset returns the preset called name: "tour" or "fashion".
-func Preset(name string) (Config, error) {
-	for _, c := range presets {
-		if c.Preset == strings.ToLower(name) {
-			return c.clone(), nil
-		}
-	}
-	return Config{}, fmt.Errorf("unknown preset %q; there are: %s", name, strings.Join(PresetNames(), ", "))
-}
-
-// PresetNames lists what Preset knows.
-func PresetNames() []string {
-	var names []string
-	for _, c := range presets {
-		names = append(names, c.Preset)
-	}
-	return names
 }
 
 // clone copies the slices too, so that a caller may change all of it.
 func (c Config) clone() Config {
 	c.Model.Mult = slices.Clone(c.Model.Mult)
 	c.Model.Attention = slices.Clone(c.Model.Attention)
+	c.ExtraEMA = slices.Clone(c.ExtraEMA)
 	return c
 }
 
@@ -164,9 +142,19 @@ func (c Config) Validate() error {
 		{c.Data != "", "data", c.Data, "the name of a data set, as \"fashion-mnist\"; start from ddpm.Tour()"},
 		{c.T >= 2 && c.T <= 1<<20, "t", c.T, "2 or more diffusion steps; the paper has 1000"},
 		{scheduleNames[c.Schedule] != nil, "schedule", c.Schedule, "\"cosine\" (the paper's) or \"linear\""},
-		{c.Loss == "simple", "loss", c.Loss, "\"simple\" (Eq. 6)"},
-		{c.TimeSampler == "uniform", "time_sampler", c.TimeSampler, "\"uniform\" (Alg. 1)"},
+		{c.Loss == Simple || c.Loss == Hybrid, "loss", c.Loss, "\"simple\" (Eq. 6) or \"hybrid\" (with a learned variance)"},
+		{
+			c.TimeSampler == Uniform || c.TimeSampler == LossSecondMoment, "time_sampler", c.TimeSampler,
+			"\"uniform\" (Alg. 1) or \"loss-second-moment\" (importance sampling)",
+		},
 		{c.Batch >= 1, "batch", c.Batch, "1 or more images; presets have 64"},
+		{
+			c.MicroBatch == 0 || c.MicroBatch >= 1 && c.Batch%c.MicroBatch == 0, "micro_batch", c.MicroBatch,
+			fmt.Sprintf("a divisor of batch = %d, or 0 for all at once", c.Batch),
+		},
+		{c.MaxBadSteps >= 0, "max_bad_steps", c.MaxBadSteps, "a number of iterations, or 0 for the default"},
+		{!slices.ContainsFunc(c.ExtraEMA, func(r float64) bool { return !(r >= 0 && r < 1) }), "extra_ema", c.ExtraEMA, "rates in [0, 1), as [0.99, 0.9999]"},
+		{len(c.ExtraEMA) <= 8, "extra_ema", c.ExtraEMA, "at most 8 rates"},
 		{c.Iterations >= 1, "iterations", c.Iterations, "1 or more; the tour has 800"},
 		{positive(c.LR), "lr", c.LR, "a learning rate above 0, as 1e-4"},
 		{c.Warmup >= 0, "warmup", c.Warmup, "0 or more iterations"},
@@ -179,16 +167,21 @@ func (c Config) Validate() error {
 			fmt.Sprintf("1 to t = %d steps", c.T),
 		},
 		{
-			c.EvalSamples == 0 || c.SamplingVariance == FixedSmall || c.SamplingVariance == FixedLarge,
-			"sampling_variance", c.SamplingVariance, fmt.Sprintf("%q or %q", FixedSmall, FixedLarge),
+			c.EvalSamples == 0 || c.SamplingVariance == FixedSmall || c.SamplingVariance == FixedLarge ||
+				c.SamplingVariance == LearnedRange && c.Loss == Hybrid,
+			"sampling_variance", c.SamplingVariance, fmt.Sprintf("%q, %q or, with the loss %q, %q", FixedSmall, FixedLarge, Hybrid, LearnedRange),
 		},
 		{c.Model.Size <= 1<<12, "model.size", c.Model.Size, "at most 4096 pixels"},
 		{c.Model.Channels <= 1<<14, "model.channels", c.Model.Channels, "at most 16384"},
 		{len(c.Model.Mult) <= 12, "model.mult", c.Model.Mult, "at most 12 levels"},
 		{c.Model.ResBlocks <= 64, "model.res_blocks", c.Model.ResBlocks, "at most 64"},
 		{
-			c.Model.OutChannels == c.Model.InChannels, "model.out_channels", c.Model.OutChannels,
+			c.Loss == Hybrid || c.Model.OutChannels == c.Model.InChannels, "model.out_channels", c.Model.OutChannels,
 			fmt.Sprintf("in_channels = %d: the network predicts the noise alone", c.Model.InChannels),
+		},
+		{
+			c.Loss != Hybrid || c.Model.OutChannels == 2*c.Model.InChannels, "model.out_channels", c.Model.OutChannels,
+			fmt.Sprintf("2·in_channels = %d: the network predicts noise and variance", 2*c.Model.InChannels),
 		},
 	} {
 		if !f.ok {
@@ -230,22 +223,47 @@ func (c Config) EvalSteps() []int {
 	return slices.Compact(steps)
 }
 
-// learningRate is LR after the linear warm-up, at iteration n ≥ 1.
+// learningRate is LR after the linear warm-up and with its annealing, at iteration
+// n ≥ 1. The authors' code anneals one iteration later, as it sets the rate after it used
+// it.
 func (c Config) learningRate(n int64) float64 {
+	lr := c.LR
 	if n < int64(c.Warmup) {
-		return c.LR * float64(n) / float64(c.Warmup)
+		lr = c.LR * float64(n) / float64(c.Warmup)
 	}
-	return c.LR
+	if c.Anneal {
+		lr *= 1 - float64(n-1)/float64(c.Iterations)
+	}
+	return lr
+}
+
+// microBatch is how many images go through the network at once.
+func (c Config) microBatch() int {
+	if c.MicroBatch == 0 {
+		return c.Batch
+	}
+	return c.MicroBatch
+}
+
+// maxBadSteps is MaxBadSteps or its default.
+func (c Config) maxBadSteps() int {
+	if c.MaxBadSteps == 0 {
+		return DefaultBadSteps
+	}
+	return c.MaxBadSteps
 }
 
 // emaRate is the rate of the moving average at iteration n ≥ 1. A constant 0.999
 // would leave 13 % of the initial weights in the average after 2,000 iterations,
 // and reverse the sign of what input perturbation does to short runs.
-func (c Config) emaRate(n int64) float64 {
+func (c Config) emaRate(n int64) float64 { return c.warm(c.EMA, n) }
+
+// warm is the rate r of a moving average at iteration n ≥ 1.
+func (c Config) warm(r float64, n int64) float64 {
 	if !c.EMAWarmup {
-		return c.EMA
+		return r
 	}
-	return min(c.EMA, float64(1+n)/float64(10+n))
+	return min(r, float64(1+n)/float64(10+n))
 }
 
 // String is the configuration as indented JSON.

@@ -28,6 +28,30 @@ func TestPresetsAreValidAndIndependent(t *testing.T) {
 	}
 }
 
+// The weights of the paper's networks, as the authors' code counts them.
+func TestPaperPresets(t *testing.T) {
+	for _, tt := range []struct {
+		c                 ddpm.Config
+		params            int
+		batch, iterations int // Table 4
+		dropout           float64
+	}{
+		{ddpm.CIFAR10(), 57_094_662, 128, 200_000, 0.3},
+		{ddpm.ImageNet32(), 57_094_662, 512, 3_500_000, 0.3},
+		{ddpm.LSUNTower64(), 295_136_454, 256, 340_000, 0.1},
+		{ddpm.CelebA64(), 295_136_454, 256, 540_000, 0.1},
+		{ddpm.FFHQ128(), 542_811_398, 128, 480_000, 0.1},
+	} {
+		if n := tt.c.Model.NumParams(); n != tt.params {
+			t.Errorf("%s has %d weights, want %d", tt.c.Preset, n, tt.params)
+		}
+		if tt.c.Batch != tt.batch || tt.c.Iterations != tt.iterations || tt.c.Model.Dropout != tt.dropout ||
+			tt.c.LR != 1e-4 || tt.c.EMA != 0.9999 || tt.c.EMAWarmup || tt.c.T != 1000 || tt.c.Schedule != "cosine" || tt.c.Loss != ddpm.Hybrid {
+			t.Errorf("%s is not Table 4: %v", tt.c.Preset, tt.c)
+		}
+	}
+}
+
 func TestConfigValidate(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -39,6 +63,11 @@ func TestConfigValidate(t *testing.T) {
 		{"schedule", func(c *ddpm.Config) { c.Schedule = "cubic" }, `schedule is "cubic"; want "cosine"`},
 		{"loss", func(c *ddpm.Config) { c.Loss = "" }, `loss is ""; want "simple"`},
 		{"time sampler", func(c *ddpm.Config) { c.TimeSampler = "x" }, `time_sampler is "x"; want "uniform"`},
+		{"hybrid without outputs", func(c *ddpm.Config) { c.Loss = ddpm.Hybrid }, "model.out_channels is 1; want 2·in_channels = 2"},
+		{"learned variance", func(c *ddpm.Config) { c.SamplingVariance = ddpm.LearnedRange }, `sampling_variance is "learned-range"; want`},
+		{"micro-batch", func(c *ddpm.Config) { c.MicroBatch = 10 }, "micro_batch is 10; want a divisor of batch = 64"},
+		{"odd size", func(c *ddpm.Config) { c.Model.Size = 15 }, "Size is 15, want a multiple of 2"},
+		{"averages", func(c *ddpm.Config) { c.ExtraEMA = []float64{1} }, "extra_ema is [1]; want rates in [0, 1)"},
 		{"batch", func(c *ddpm.Config) { c.Batch = 0 }, "batch is 0; want 1 or more"},
 		{"iterations", func(c *ddpm.Config) { c.Iterations = 0 }, "iterations is 0; want 1 or more; the tour has 800"},
 		{"negative rate", func(c *ddpm.Config) { c.LR = -1 }, "lr is -1; want"},

@@ -21,16 +21,17 @@
 //	Eq. 9     gradient penalty                 buildLoss, jacobianNorm, GradPenalty
 //	Eq. 10    weight decay                     buildLoss, WeightDecay
 //	Alg. 1    training                         batches.fill (batch.go), Train (train.go)
-//	Alg. 2    sampling                         Sample (sample.go)
+//	Alg. 2    sampling                         Sample (sample.go), Ancestral (samplers.go)
 //	Alg. 3    exposure bias, Table 1           ExposureBias (bias.go)
 //	Alg. 4    training of DDPM-IP              as Alg. 1, with ξ
-//	Table 4   hyperparameters                  Config and its presets (config.go)
+//	Table 4   hyperparameters                  Config (config.go), presets (presets.go)
 //
 // Where paper and authors' code (forever208/DDPM-IP 1f76719) differ, this package
 // follows:
 //
-//   - loss: Eq. 6, ε alone, t uniform, as the paper says. The authors' commands add a
-//     learned variance (L_hybrid) and importance-sampled t.
+//   - loss: Simple is Eq. 6, ε alone, t uniform, as the paper says. The authors' commands
+//     add a learned variance (L_hybrid) and importance-sampled t: Hybrid (the paper's
+//     presets have it, as Table 4's numbers of weights do) and LossSecondMoment.
 //   - Eq. 6 is a mean over pixels, as in the code; Eq. 9 and Eq. 10 are sums.
 //   - weight decay: AdamW's decoupled one by default, which is what the code offers;
 //     Coupled is Eq. 10 as printed. Both touch all parameters.

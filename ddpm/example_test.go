@@ -72,7 +72,7 @@ func ExamplePreset() {
 	fmt.Println(err)
 	// Output:
 	// 28 64 20000 <nil>
-	// unknown preset "cifar11"; there are: tour, fashion
+	// unknown preset "cifar11"; there are: tour, fashion, toy, cifar10, imagenet32, lsun-tower64, celeba64, ffhq128
 }
 
 func ExampleConfig_Validate() {

@@ -17,6 +17,9 @@ const NumericsVersion = 1
 // SHA-256 and NumericsVersion.
 func Key(c Config, v Variant, dataSHA256 string) string {
 	c.Preset = ""
+	if c.MaxBadSteps == DefaultBadSteps {
+		c.MaxBadSteps = 0 // keys from before there was this field
+	}
 	h := sha256.Sum256(canonical(struct {
 		Config     Config  `json:"config"`
 		Variant    Variant `json:"variant"`

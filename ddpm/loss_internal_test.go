@@ -51,7 +51,7 @@ func newLossCase(t testing.TB, v Variant, signs []float64) *lossCase {
 		in.xi = input("xi", wave(8, 3), 2, 2, 2, 1)
 	}
 	if signs != nil {
-		in.signs = input("v", signs, 2, 2, 2, 1)
+		in.probes = nodes(input("v", signs, 2, 2, 2, 1))
 	}
 	l, err := buildLoss(in, v.Normal(), func(x *op.Node) (*op.Node, []*op.Node, error) {
 		w1, w2 := g.Param("w1", 3, 3, 1, 3), g.Param("w2", 1, 1, 3, 1)
@@ -383,8 +383,8 @@ func tinyLoss(t testing.TB, v Variant) *lossCase {
 		eps: image("eps", func(i int) float64 { return math.Cos(0.11 * float64(i)) }),
 		a:   input("a", []float64{1, 1}, 2), s: input("s", []float64{0, 0}, 2),
 	}
-	if needsSigns(v) {
-		in.signs = image("v", func(i int) float64 { return float64(1 - 2*(i*i/3%2)) })
+	if v.GradPenalty > 0 && v.GradPenaltyMode != Ones {
+		in.probes = nodes(image("v", func(i int) float64 { return float64(1 - 2*(i*i/3%2)) }))
 	}
 	time := input("t", []float64{10, 500}, 2)
 	l, err := buildLoss(in, v.Normal(), func(x *op.Node) (*op.Node, []*op.Node, error) {

@@ -25,7 +25,7 @@ type Network struct {
 // netExec is the network compiled for one batch size.
 type netExec struct {
 	engine.Exec
-	xt, t, eps []float32
+	xt, t, out []float32
 }
 
 // netBatches are the batch sizes a network is compiled for, when first needed. A
@@ -66,6 +66,21 @@ func (n *Network) Size() (h, w, c int) { return n.model.Size, n.model.Size, n.mo
 
 // Predict is Denoiser's: ε_θ of len(t) images.
 func (n *Network) Predict(ctx context.Context, xt []float32, t []int, eps []float32) error {
+	return n.predict(ctx, xt, t, eps, nil)
+}
+
+// PredictVariance is VarianceDenoiser's, of a network trained with Hybrid.
+func (n *Network) PredictVariance(ctx context.Context, xt []float32, t []int, eps, v []float32) error {
+	if n.model.OutChannels != 2*n.model.InChannels {
+		return fmt.Errorf("the network has not learned its variance (loss %q); sample with %q or %q", Simple, FixedSmall, FixedLarge)
+	}
+	if len(v) != len(eps) {
+		return fmt.Errorf("predict noise and variance: %d and %d values; want as many", len(eps), len(v))
+	}
+	return n.predict(ctx, xt, t, eps, v)
+}
+
+func (n *Network) predict(ctx context.Context, xt []float32, t []int, eps, v []float32) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	size := n.model.Size * n.model.Size * n.model.InChannels
@@ -81,19 +96,31 @@ func (n *Network) Predict(ctx context.Context, xt []float32, t []int, eps []floa
 			}
 		}
 		m := min(batch, len(t))
-		if err := n.run(ctx, batch, xt[:m*size], t[:m], eps[:m*size]); err != nil {
+		out, err := n.run(ctx, batch, xt[:m*size], t[:m])
+		if err != nil {
 			return err
 		}
+		c, all := n.model.InChannels, n.model.OutChannels
+		for i := range m * size / c { // pixels
+			copy(eps[i*c:(i+1)*c], out[i*all:])
+			if v != nil {
+				copy(v[i*c:(i+1)*c], out[i*all+c:])
+			}
+		}
 		xt, t, eps = xt[m*size:], t[m:], eps[m*size:]
+		if v != nil {
+			v = v[m*size:]
+		}
 	}
 	return nil
 }
 
-// run computes at most batch images in one run of a program for batch images.
-func (n *Network) run(ctx context.Context, batch int, xt []float32, t []int, eps []float32) error {
+// run computes at most batch images in one run of a program for batch images. Its result
+// is overwritten by the next.
+func (n *Network) run(ctx context.Context, batch int, xt []float32, t []int) ([]float32, error) {
 	e, err := n.exec(batch)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	clear(e.xt[copy(e.xt, xt):])
 	clear(e.t)
@@ -103,11 +130,10 @@ func (n *Network) run(ctx context.Context, batch int, xt []float32, t []int, eps
 	e.Set(0, e.xt)
 	e.Set(1, e.t)
 	if err := e.Run(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	e.Get(0, e.eps)
-	copy(eps, e.eps)
-	return nil
+	e.Get(0, e.out)
+	return e.out, nil
 }
 
 // exec compiles the network for a batch size, once.

@@ -39,8 +39,11 @@ func WithThreads(n int) Option { return func(o *options) { o.threads = n } }
 
 // WithRecorder passes the series of a training to r: at every iteration "loss" (what
 // is minimised, mean over the batch), "grad_norm" (L2, of all of it) and
-// "images_per_s"; with a penalty in the loss also "mse" (Eq. 6's part) and
-// "jacobian" (Eq. 9's norm before its factor); at evaluations "ema_rate".
+// "images_per_s", and "loss_q0" to "loss_q3" (the loss of the images in each quarter of
+// the time steps, where there are any); with more than Eq. 6 in the loss also "mse" (Eq.
+// 6's part), "vb" (the bound of Hybrid, in bits, before its factor) and "jacobian" (Eq. 9's
+// norm before its factor); at iterations that are skipped "skipped", their number so far,
+// alone; at evaluations "ema_rate".
 func WithRecorder(r Recorder) Option { return func(o *options) { o.recorder = r } }
 
 // WithCheckpoints calls save with a copy of the run every so many iterations (0:

@@ -19,48 +19,24 @@ type Denoiser interface {
 	Predict(ctx context.Context, xt []float32, t []int, eps []float32) error
 }
 
-// The variance of an ancestral step. Which one is better depends on the number of
-// steps, so it goes with every score.
-const (
-	FixedSmall = "fixed-small" // σ²_t = β̃_t, the paper's (below Eq. 4)
-	FixedLarge = "fixed-large" // σ²_t = β_t (Ho et al. 2020)
-)
-
-// Sampling says how images are drawn. Its zero value is not valid; see
-// Config.Sampling and Validate.
-type Sampling struct {
-	Steps        int    `json:"steps"`         // 1 to T
-	Variance     string `json:"variance"`      // FixedSmall or FixedLarge
-	ClipDenoised bool   `json:"clip_denoised"` // clip each predicted x_0 to [-1, 1], as the authors do
-	Seed         uint64 `json:"seed"`
-}
-
-// Sampling is how a run with this configuration is sampled for its scores.
-func (c Config) Sampling() Sampling {
-	return Sampling{Steps: c.SamplingSteps, Variance: c.SamplingVariance, ClipDenoised: true, Seed: c.Seed}
-}
-
-// Validate reports the first field that cannot be sampled with on a schedule of T steps.
-func (p Sampling) Validate(T int) error {
-	if p.Steps < 1 || p.Steps > T {
-		return fieldError("sampling", "steps", p.Steps, fmt.Sprintf("1 to %d, the steps of training", T))
-	}
-	if p.Variance != FixedSmall && p.Variance != FixedLarge {
-		return fieldError("sampling", "variance", p.Variance, fmt.Sprintf("%q or %q", FixedSmall, FixedLarge))
-	}
-	return nil
-}
-
 // chunk is how many images go through a chain together: a batch size that Network
 // compiles for. It changes no number.
 const chunk = 64
 
-// Sample draws images first..first+n-1 of h×w×c by ancestral sampling (Alg. 2) from
-// noise, over the respaced schedule of p.Steps steps. Image i of a seed is the same
-// in whatever batch it is drawn: x_T and each step's z are its own streams.
+// VarianceDenoiser is a Denoiser that has learned its variance too (Hybrid).
+type VarianceDenoiser interface {
+	Denoiser
+	// PredictVariance is Predict that also writes v, by which LearnedRange lies between its
+	// two bounds: -1 is β̃_t, 1 is β_t. v has the length of eps.
+	PredictVariance(ctx context.Context, xt []float32, t []int, eps, v []float32) error
+}
+
+// Sample draws images first..first+n-1 of h×w×c by p.Sampler from noise, over the respaced
+// schedule. Image i of a seed is the same in whatever batch it is drawn: x_T and each
+// step's z are its own streams.
 //
-// Without ClipDenoised a step is Alg. 2's line 4 exactly; with it, the x_0 that ε
-// implies is clipped to [-1, 1] first, which the authors' code does and which the
+// Without ClipDenoised a step of Ancestral is Alg. 2's line 4 exactly; with it, the x_0
+// that ε implies is clipped to [-1, 1] first, which the authors' code does and which the
 // first step, dividing by √ᾱ_T = 5e-5, cannot do without.
 func Sample(ctx context.Context, d Denoiser, s *Schedule, p Sampling, first, n, h, w, c int) (Images, error) {
 	if err := p.Validate(s.T()); err != nil {
@@ -69,15 +45,20 @@ func Sample(ctx context.Context, d Denoiser, s *Schedule, p Sampling, first, n, 
 	if n < 0 || h < 1 || w < 1 || c < 1 || first < 0 {
 		return Images{}, fmt.Errorf("sample %d images of %d×%d×%d from number %d; want sizes above 0", n, h, w, c, first)
 	}
-	short, err := s.respaced(p.Steps)
+	short, err := p.respaced(s)
 	if err != nil {
 		return Images{}, err
 	}
 	out := NewImages(n, h, w, c)
-	report := newProgress(ctx, "sample", fmt.Sprintf("sampling, %d steps", p.Steps), int64(n), "images")
+	report := newProgress(ctx, "sample", fmt.Sprintf("sampling, %d steps", short.T()), int64(n), "images")
+	start := philox.Key(p.Seed, "x_T")
 	for from := 0; from < n; from += chunk {
 		part := out.Part(from, min(from+chunk, n))
-		if err := ancestral(ctx, d, short, p, first+from, part); err != nil {
+		for i := range part.N {
+			start.Normals(part.At(i), 0, uint32(first+from+i)) // Alg. 2 line 1
+		}
+		chain := newChain(d, s, short, p, first+from)
+		if err := samplers[p.sampler()].run(ctx, chain, part); err != nil {
 			state := stateOf(err)
 			report(int64(from), state)
 			if state == display.Interrupted {
@@ -89,65 +70,6 @@ func Sample(ctx context.Context, d Denoiser, s *Schedule, p Sampling, first, n, 
 	}
 	report(int64(n), display.Done)
 	return out, nil
-}
-
-// ancestral fills x, images first.. of p.Seed, by Alg. 2 on the schedule s.
-func ancestral(ctx context.Context, d Denoiser, s *Schedule, p Sampling, first int, x Images) error {
-	start, noise := philox.Key(p.Seed, "x_T"), philox.Key(p.Seed, "z")
-	for i := range x.N {
-		start.Normals(x.At(i), 0, uint32(first+i)) // line 1
-	}
-	z := make([]float32, x.Size())
-	for t := s.T() - 1; t >= 0; t-- { // line 2
-		if err := reverseMean(ctx, d, s, t, p.ClipDenoised, x); err != nil {
-			return err
-		}
-		if t == 0 { // line 3: the last step adds no noise
-			break
-		}
-		_, _, variance := s.posterior(t)
-		if p.Variance == FixedLarge {
-			variance = s.Beta[t]
-		}
-		sigma := float32(math.Sqrt(variance))
-		for i := range x.N {
-			noise.Normals(z, uint64(s.Index[t]), uint32(first+i))
-			for j, v := range x.At(i) {
-				x.At(i)[j] = v + float32(sigma*z[j])
-			}
-		}
-	}
-	return nil
-}
-
-// reverseMean replaces x_t in x by the mean of p_θ(x_(t-1) | x_t) (Eq. 3; Alg. 2
-// line 4 and Alg. 3 line 8 without z), where t is an entry of s.
-func reverseMean(ctx context.Context, d Denoiser, s *Schedule, t int, clip bool, x Images) error {
-	eps := make([]float32, len(x.Pix))
-	if err := predict(ctx, d, s, t, x, eps); err != nil {
-		return err
-	}
-	a, b, _ := s.posterior(t)
-	for i, v := range x.Pix {
-		x.Pix[i] = float32(a*denoised(s, t, v, eps[i], clip) + b*float64(v))
-	}
-	return nil
-}
-
-// predict is d.Predict of all of x at entry t of s, which d knows by its index in
-// the full schedule.
-func predict(ctx context.Context, d Denoiser, s *Schedule, t int, x Images, eps []float32) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("stopped with %d steps to go: %w", t+1, err)
-	}
-	ts := make([]int, x.N)
-	for i := range ts {
-		ts[i] = s.Index[t]
-	}
-	if err := d.Predict(ctx, x.Pix, ts, eps); err != nil {
-		return fmt.Errorf("predict noise at t = %d: %w", s.Index[t], err)
-	}
-	return nil
 }
 
 // denoised is the x_0 that x_t and ε imply (Eq. 5 solved for x_0), clipped to

@@ -79,8 +79,13 @@ func (s *Schedule) String() string { return fmt.Sprintf("%s, %d steps", s.name, 
 // divides the schedule into as many equal sections as there are numbers and takes so
 // many steps of each. A section begins with its first and ends with its last step;
 // the stride between is fractional, is summed in float64, and rounds half to even,
-// as in guided-diffusion's space_timesteps. Indices are ascending.
+// as in guided-diffusion's space_timesteps. "ddim50" takes 50 at an equal whole stride from
+// the first (Song, Meng and Ermon 2021), and so ends before the last; there may be no such
+// stride. Indices are ascending.
 func (s *Schedule) Respace(steps string) ([]int, error) {
+	if n, ok := strings.CutPrefix(steps, "ddim"); ok {
+		return s.respaceDDIM(steps, n)
+	}
 	counts := strings.Split(steps, ",")
 	section, extra := s.T()/len(counts), s.T()%len(counts)
 	var use []int
@@ -109,6 +114,24 @@ func (s *Schedule) Respace(steps string) ([]int, error) {
 		start += size
 	}
 	return use, nil
+}
+
+func (s *Schedule) respaceDDIM(steps, number string) ([]int, error) {
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 || n > s.T() {
+		return nil, fmt.Errorf("respacing %q: want ddimN with N from 1 to %d", steps, s.T())
+	}
+	// The reference tries the strides from 1 and takes the first that gives n steps.
+	for stride := 1; stride <= s.T(); stride++ {
+		if (s.T()+stride-1)/stride == n {
+			use := make([]int, n)
+			for i := range use {
+				use[i] = i * stride
+			}
+			return use, nil
+		}
+	}
+	return nil, fmt.Errorf("respacing %q: no whole stride makes %d steps of %d; use %q", steps, n, s.T(), number)
 }
 
 // Sub is the schedule of the shorter chain over the given entries of s, ascending:

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
+	"time"
 
 	"ddpmlab/ddpm/data"
 	"ddpmlab/ddpm/engine"
@@ -61,8 +63,13 @@ type trainer struct {
 	batches *batches
 	state   engine.State
 	exec    engine.Exec
-	outputs []string // keys of the program's outputs
-	net     *Network // for evaluation, made when first needed
+	outputs []string    // keys of the program's scalar outputs; the images' losses follow
+	net     *Network    // for evaluation, made when first needed
+	extra   [][]float32 // further moving averages, of Config.ExtraEMA
+	losses  []float32   // of the images of an iteration
+	buffer  []float32   // of all weights, for what the device has no array for
+	skipped int64       // iterations skipped because of numbers that are not finite
+	bad     int64       // how many of them just now, in a row
 }
 
 // newTrainer opens data, builds and compiles the loss, and sets the weights.
@@ -75,7 +82,12 @@ func newTrainer(cfg Config, v Variant, o *options) (*trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.batches = newBatches(t.cfg, t.set, schedule)
+	if t.batches, err = newBatches(t.cfg, t.v, t.set, schedule); err != nil {
+		return nil, err
+	}
+	if n := imageSize(t.cfg); t.v.GradPenaltyMode == Exact && n > maxExact {
+		return nil, fmt.Errorf("variant: grad_penalty_mode %q takes images of at most %d values, not %d; use %q", Exact, maxExact, n, Hutchinson)
+	}
 	if err := t.checkResume(); err != nil {
 		return nil, err
 	}
@@ -95,17 +107,31 @@ func newTrainer(cfg Config, v Variant, o *options) (*trainer, error) {
 		return nil, errors.Join(fmt.Errorf("load loss: %w", err), t.state.Close())
 	}
 	if c := o.resume; c != nil {
-		t.step = c.Step
-		t.state.Set(engine.Weights, c.Weights)
-		t.state.Set(engine.EMA, c.EMA)
-		t.state.Set(engine.Moment1, c.Moment1)
-		t.state.Set(engine.Moment2, c.Moment2)
+		t.restore(c)
 		return t, nil
 	}
 	w := cfg.Model.Init(cfg.Seed)
 	t.state.Set(engine.Weights, w)
 	t.state.Set(engine.EMA, w)
+	for range cfg.ExtraEMA {
+		t.extra = append(t.extra, slices.Clone(w))
+	}
 	return t, nil
+}
+
+// restore sets the state to that of c, which checkResume has seen.
+func (t *trainer) restore(c *Checkpoint) {
+	t.step, t.skipped, t.bad = c.Step, c.Skipped, c.Bad
+	for i, a := range savedArrays {
+		t.state.Set(a, *c.arrays()[i])
+	}
+	for _, e := range c.ExtraEMA {
+		t.extra = append(t.extra, slices.Clone(e))
+	}
+	if m := t.batches.moments; m != nil {
+		copy(m.losses, c.TimeLosses)
+		copy(m.count, c.TimeCounts)
+	}
 }
 
 // openData opens the data set unless there is one, and checks that it fits.
@@ -126,25 +152,36 @@ func (t *trainer) openData() (err error) {
 	return nil
 }
 
-// checkResume reports why the checkpoint to resume from belongs to another run.
+// checkResume reports why the checkpoint to resume from belongs to another run, with the
+// fields that differ.
 func (t *trainer) checkResume() error {
 	c := t.opts.resume
 	if c == nil {
 		return nil
 	}
-	numbers := func(cfg Config, v Variant, sum string) string {
-		cfg.Iterations, cfg.EvalFirst, cfg.EvalEvery, cfg.EvalSamples = 1, 0, 0, 0
-		cfg.SamplingSteps, cfg.SamplingVariance = 0, ""
-		return Key(cfg, v, sum)
+	if d := differences(c.Config, c.Variant, t.cfg, t.v); len(d) > 0 {
+		return fmt.Errorf("resume training: the checkpoint is of another config: %s; pass what it was made with, or start anew", strings.Join(d, ", "))
 	}
-	switch n := t.cfg.Model.NumParams(); {
-	case numbers(c.Config, c.Variant, c.DataSHA256) != numbers(t.cfg, t.v, t.set.SHA256()):
-		return errors.New("resume training: the checkpoint is of another config, variant or data set; pass those it was made with, or start anew")
+	if c.DataSHA256 != t.set.SHA256() {
+		return fmt.Errorf("resume training: the checkpoint is of another data set: SHA-256 %.12s there, %.12s here; pass what it was made with, or start anew",
+			c.DataSHA256, t.set.SHA256())
+	}
+	n, history := t.cfg.Model.NumParams(), 0
+	if t.batches.moments != nil {
+		history = t.cfg.T
+	}
+	for _, a := range c.arrays() {
+		if len(*a) != n {
+			return fmt.Errorf("resume training: arrays of %d numbers; the model has %d: this checkpoint is for sampling alone", len(*a), n)
+		}
+	}
+	switch {
+	case c.Numerics != 0 && c.Numerics != NumericsVersion:
+		return fmt.Errorf("resume training: the checkpoint was made by numerics %d, this ddpmlab has %d; start anew", c.Numerics, NumericsVersion)
 	case c.Step < 0 || c.Step > int64(t.cfg.Iterations):
 		return fmt.Errorf("resume training: the checkpoint has %d iterations, the config %d; raise iterations", c.Step, t.cfg.Iterations)
-	case len(c.Weights) != n || len(c.EMA) != n || len(c.Moment1) != n || len(c.Moment2) != n:
-		return fmt.Errorf("resume training: arrays of %d, %d, %d and %d numbers; the model has %d",
-			len(c.Weights), len(c.EMA), len(c.Moment1), len(c.Moment2), n)
+	case len(c.ExtraEMA) != len(t.cfg.ExtraEMA) || len(c.TimeCounts) != history || len(c.TimeLosses) != history*momentHistory:
+		return errors.New("resume training: the checkpoint lacks moving averages or the time sampler's losses; start anew")
 	}
 	return nil
 }
@@ -152,30 +189,38 @@ func (t *trainer) checkResume() error {
 // trainSpec is the training program: the loss of v with its gradients. Its inputs
 // are those of trainer.set, its outputs have the keys returned.
 func trainSpec(cfg Config, v Variant) (spec engine.Spec, keys []string, err error) {
-	g, m := engine.NewGraph(), cfg.Model
-	input := func(name string, shape ...int) *op.Node {
-		n := g.Input(name, shape...)
-		spec.Inputs = append(spec.Inputs, n)
-		return n
+	g, m, n := engine.NewGraph(), cfg.Model, cfg.microBatch()
+	input := func(wanted bool, name string, shape ...int) *op.Node {
+		if !wanted {
+			return nil
+		}
+		x := g.Input(name, shape...)
+		spec.Inputs = append(spec.Inputs, x)
+		return x
 	}
-	image := func(name string) *op.Node { return input(name, cfg.Batch, m.Size, m.Size, m.InChannels) }
+	image := func(wanted bool, name string) *op.Node { return input(wanted, name, n, m.Size, m.Size, m.InChannels) }
+	numbers := func(wanted bool, name string) *op.Node { return input(wanted, name, n) }
+	gammas, err := v.gammas(cfg.T)
+	if err != nil {
+		return spec, nil, err
+	}
 
-	in := lossInputs{x0: image("x_0"), eps: image("eps")}
-	if v.Gamma > 0 {
-		in.xi = image("xi")
+	in := lossInputs{x0: image(true, "x_0"), eps: image(true, "eps"), xi: image(v.Gamma > 0, "xi")}
+	for i := range probes(cfg, v) {
+		in.probes = append(in.probes, image(true, fmt.Sprintf("v %d", i)))
 	}
-	if needsSigns(v) {
-		in.signs = image("v")
+	times := numbers(true, "t")
+	in.a, in.s = numbers(true, "sqrt_alpha_bar"), numbers(true, "sqrt_one_minus_alpha_bar")
+	in.gamma, in.weight = numbers(gammas != nil, "gamma"), numbers(cfg.TimeSampler == LossSecondMoment, "weight")
+	if cfg.Loss == Hybrid {
+		in.hybrid = &hybridInputs{
+			numbers(true, "log_beta"), numbers(true, "log_tilde"), numbers(true, "log_k"), numbers(true, "first"), float64(cfg.T) / 1000,
+		}
 	}
-	time := input("t", cfg.Batch)
-	in.a, in.s = input("sqrt_alpha_bar", cfg.Batch), input("sqrt_one_minus_alpha_bar", cfg.Batch)
-	var counters *op.Node
-	if m.Dropout > 0 {
-		counters = input("counters", cfg.Batch, 4)
-	}
+	counters := input(m.Dropout > 0, "counters", n, 4)
 
 	l, err := buildLoss(in, v, func(x *op.Node) (*op.Node, []*op.Node, error) {
-		net, err := unet.Build(g, m, x, time, counters, cfg.Seed)
+		net, err := unet.Build(g, m, x, times, counters, cfg.Seed)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -186,24 +231,25 @@ func trainSpec(cfg Config, v Variant) (spec engine.Spec, keys []string, err erro
 		return spec, nil, err
 	}
 	spec.Outputs, keys = nodes(l.total), []string{"loss"}
-	if l.total != l.mse {
-		spec.Outputs, keys = append(spec.Outputs, l.mse), append(keys, "mse")
+	for _, o := range []struct {
+		key  string
+		node *op.Node
+	}{{"mse", l.mse}, {"vb", l.bound}, {"jacobian", l.penalty}} {
+		if o.node != nil && o.node != l.total {
+			spec.Outputs, keys = append(spec.Outputs, o.node), append(keys, o.key)
+		}
 	}
-	if l.penalty != nil {
-		spec.Outputs, keys = append(spec.Outputs, l.penalty), append(keys, "jacobian")
-	}
+	spec.Outputs = append(spec.Outputs, l.losses)
 	spec.Grads, err = grad.Grad(l.total, spec.Params...)
 	return spec, keys, err
 }
 
-// setInputs passes a batch to the program, in the order of trainSpec.
-func (t *trainer) setInputs(b *batch) {
-	i := 0
-	for _, x := range [][]float32{b.x0, b.eps, b.xi, b.signs, b.t, b.a, b.s, b.counters} {
-		if x != nil {
-			t.exec.Set(i, x)
-			i++
-		}
+// setInputs passes micro-batch part of a batch to the program, in the order of trainSpec.
+func (t *trainer) setInputs(b *batch, part int) {
+	parts := t.cfg.Batch / t.cfg.microBatch()
+	for i, x := range b.all {
+		n := len(x) / parts
+		t.exec.Set(i, x[part*n:(part+1)*n])
 	}
 }
 
@@ -219,7 +265,7 @@ func (t *trainer) run(ctx context.Context, live *live) error {
 		}
 	}
 	last := int64(t.cfg.Iterations)
-	bufs := [2]*batch{t.batches.newBatch(t.v), t.batches.newBatch(t.v)}
+	bufs := [2]*batch{t.batches.newBatch(), t.batches.newBatch()}
 	ready := make(chan error, 1)
 	draw := func(step int64) { go func() { ready <- t.batches.fill(bufs[step%2], step) }() }
 	if t.step < last {
@@ -230,16 +276,13 @@ func (t *trainer) run(ctx context.Context, live *live) error {
 		if err := <-ready; err != nil {
 			return fmt.Errorf("training stopped after %d of %d iterations: %w", t.step, last, err)
 		}
-		t.setInputs(bufs[step%2])
+		current := bufs[step%2]
+		t.batches.times(current, step)
 		if step < last {
 			draw(step + 1)
 		}
-		out, norm, err := t.iterate(ctx, step)
+		err := t.iterate(ctx, live, step, current, start)
 		if err == nil {
-			t.step = step
-			seconds := t.opts.now().Sub(start).Seconds()
-			t.record(step, out, norm, float64(t.cfg.Batch)/max(seconds, 1e-9))
-			live.update(step, out[0], float64(t.cfg.Batch)/max(seconds, 1e-9))
 			err = t.afterStep(ctx, live)
 		}
 		if err != nil {
@@ -253,33 +296,109 @@ func (t *trainer) run(ctx context.Context, live *live) error {
 }
 
 // iterate is one iteration: loss and gradients, then the update. The weights are
-// touched only when all is finite and ctx is not done.
-func (t *trainer) iterate(ctx context.Context, step int64) (outputs []float64, gradNorm float64, err error) {
-	if err = ctx.Err(); err == nil {
-		err = t.exec.Run(ctx)
-	}
+// touched only when all is finite and ctx is not done. An iteration whose loss or gradient
+// is not finite is skipped and counted; too many in a row end the training, in the state
+// before the first of them.
+func (t *trainer) iterate(ctx context.Context, live *live, step int64, b *batch, start time.Time) error {
+	outputs, losses, err := t.gradients(ctx, b)
 	if err != nil {
-		return nil, 0, fmt.Errorf("training stopped after %d of %d iterations: %w", t.step, t.cfg.Iterations, err)
+		return fmt.Errorf("training stopped after %d of %d iterations: %w", t.step, t.cfg.Iterations, err)
 	}
-	var x [1]float32
-	for i := range t.outputs {
-		t.exec.Get(i, x[:])
-		outputs = append(outputs, float64(x[0]))
+	norm := t.state.GradNorm()
+	if !finite(outputs[0]) || !finite(norm) {
+		t.bad, t.skipped, t.step = t.bad+1, t.skipped+1, step
+		if t.bad >= int64(t.cfg.maxBadSteps()) {
+			t.step, t.skipped, t.bad = t.step-t.bad, t.skipped-t.bad, 0
+			return fmt.Errorf("%w at iteration %d, the last of %d in a row: loss %g, gradient norm %g; lower lr, lengthen warmup, or lower the penalty",
+				ErrDiverged, step, t.cfg.maxBadSteps(), outputs[0], norm)
+		}
+		if r := t.opts.recorder; r != nil {
+			r.Record(step, "skipped", float64(t.skipped))
+		}
+		return nil
 	}
-	gradNorm = t.state.GradNorm()
-	if !finite(outputs[0]) || !finite(gradNorm) {
-		return nil, 0, fmt.Errorf("%w at iteration %d: loss %g, gradient norm %g; lower lr, lengthen warmup, or lower the penalty",
-			ErrDiverged, step, outputs[0], gradNorm)
-	}
+	t.bad, t.step = 0, step
 	u := engine.AdamW{
 		LR: t.cfg.learningRate(step), Beta1: adamBeta1, Beta2: adamBeta2, Eps: adamEps,
-		EMARate: t.cfg.emaRate(step), Step: step,
+		EMARate: t.cfg.emaRate(step), Step: step - t.skipped,
 	}
 	if t.v.WeightDecayMode == Decoupled {
 		u.WeightDecay = t.v.WeightDecay
 	}
 	t.state.Update(u)
-	return outputs, gradNorm, nil
+	t.average(step)
+	if m := t.batches.moments; m != nil {
+		for i, l := range losses {
+			m.add(int(b.t[i]), l)
+		}
+	}
+	rate := float64(t.cfg.Batch) / max(t.opts.now().Sub(start).Seconds(), 1e-9)
+	t.record(step, outputs, norm, rate)
+	t.recordQuartiles(step, b, losses)
+	live.update(step, outputs[0], rate)
+	return nil
+}
+
+// gradients computes the loss's outputs and each image's loss, and leaves the gradients in
+// the state. Of micro-batches, which are equally large, the means are taken.
+func (t *trainer) gradients(ctx context.Context, b *batch) (outputs []float64, losses []float32, err error) {
+	micro := t.cfg.microBatch()
+	parts := t.cfg.Batch / micro
+	if t.losses == nil {
+		t.losses = make([]float32, t.cfg.Batch)
+	}
+	outputs, losses = make([]float64, len(t.outputs)), t.losses
+	var sum []float32
+	for part := range parts {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		t.setInputs(b, part)
+		if err := t.exec.Run(ctx); err != nil {
+			return nil, nil, err
+		}
+		var x [1]float32
+		for i := range outputs {
+			t.exec.Get(i, x[:])
+			outputs[i] += float64(x[0]) / float64(parts)
+		}
+		t.exec.Get(len(outputs), losses[part*micro:(part+1)*micro])
+		if parts == 1 {
+			return outputs, losses, nil
+		}
+		g := t.weights(engine.Grads)
+		if sum == nil {
+			sum = make([]float32, len(g))
+		}
+		for i, v := range g {
+			sum[i] += v / float32(parts)
+		}
+	}
+	t.state.Set(engine.Grads, sum)
+	return outputs, losses, nil
+}
+
+// weights copies an array of the state into the trainer's buffer.
+func (t *trainer) weights(a engine.Array) []float32 {
+	if t.buffer == nil {
+		t.buffer = make([]float32, t.state.Len())
+	}
+	t.state.Get(a, t.buffer)
+	return t.buffer
+}
+
+// average moves the further moving averages.
+func (t *trainer) average(step int64) {
+	if len(t.extra) == 0 {
+		return
+	}
+	w := t.weights(engine.Weights)
+	for i, ema := range t.extra {
+		k := float32(1 - t.cfg.warm(t.cfg.ExtraEMA[i], step))
+		for j, v := range w {
+			ema[j] += k * (v - ema[j])
+		}
+	}
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
@@ -295,6 +414,26 @@ func (t *trainer) record(step int64, outputs []float64, gradNorm, rate float64) 
 	}
 	r.Record(step, "grad_norm", gradNorm)
 	r.Record(step, "images_per_s", rate)
+}
+
+// recordQuartiles records the mean loss of the images whose t lies in each quarter of the
+// schedule, for the quarters that the batch has, as the authors' logs do: "loss_q0" is
+// that of the least noise.
+func (t *trainer) recordQuartiles(step int64, b *batch, losses []float32) {
+	r := t.opts.recorder
+	if r == nil {
+		return
+	}
+	var sum, n [4]float64
+	for i, l := range losses {
+		q := int(b.t[i]) * 4 / t.cfg.T
+		sum[q], n[q] = sum[q]+float64(l), n[q]+1
+	}
+	for q := range sum {
+		if n[q] > 0 {
+			r.Record(step, fmt.Sprintf("loss_q%d", q), sum[q]/n[q])
+		}
+	}
 }
 
 // afterStep saves and evaluates where it is time to.
@@ -335,13 +474,25 @@ func (t *trainer) evaluate(ctx context.Context, live *live) (err error) {
 	return nil
 }
 
+// savedArrays are the arrays of the state that a checkpoint has, in its order.
+var savedArrays = [...]engine.Array{engine.Weights, engine.EMA, engine.Moment1, engine.Moment2}
+
 // checkpoint copies the run as it is now.
 func (t *trainer) checkpoint() *Checkpoint {
-	c := &Checkpoint{Config: t.cfg.clone(), Variant: t.v, Step: t.step, DataSHA256: t.set.SHA256()}
-	for i, a := range []engine.Array{engine.Weights, engine.EMA, engine.Moment1, engine.Moment2} {
+	c := &Checkpoint{
+		Config: t.cfg.clone(), Variant: t.v, Step: t.step, DataSHA256: t.set.SHA256(), Numerics: NumericsVersion,
+		Skipped: t.skipped, Bad: t.bad,
+	}
+	for i, a := range savedArrays {
 		x := make([]float32, t.state.Len())
 		t.state.Get(a, x)
 		*c.arrays()[i] = x
+	}
+	for _, e := range t.extra {
+		c.ExtraEMA = append(c.ExtraEMA, slices.Clone(e))
+	}
+	if m := t.batches.moments; m != nil {
+		c.TimeLosses, c.TimeCounts = slices.Clone(m.losses), slices.Clone(m.count)
 	}
 	return c
 }

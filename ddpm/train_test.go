@@ -1,6 +1,7 @@
 package ddpm_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -241,6 +242,71 @@ func TestPairedStreams(t *testing.T) {
 	}
 }
 
+// full is a configuration with all that a checkpoint has to keep.
+func full() (ddpm.Config, ddpm.Variant) {
+	cfg := tinyConfig()
+	cfg.Loss, cfg.TimeSampler, cfg.Model.OutChannels = ddpm.Hybrid, ddpm.LossSecondMoment, 2
+	cfg.T, cfg.SamplingSteps, cfg.Iterations, cfg.Batch, cfg.MicroBatch = 4, 4, 40, 4, 2
+	cfg.EvalEvery, cfg.Anneal, cfg.ExtraEMA, cfg.SamplingVariance = 0, true, []float64{0.9, 0.5}, ddpm.LearnedRange
+	return cfg, ddpm.Variant{Gamma: 0.1, GammaSchedule: ddpm.Rising, GradPenalty: 1e-4, GradPenaltyDraws: 2}
+}
+
+// With everything switched on, a run resumed at any iteration ends as one that was not
+// interrupted, through a file; and the time sampler leaves its warm-up on the way.
+func TestResumeEverything(t *testing.T) {
+	cfg, v := full()
+	var saved []*ddpm.Checkpoint
+	whole, r := train(t, cfg, v, ddpm.WithCheckpoints(1, func(_ context.Context, c *ddpm.Checkpoint) error {
+		saved = append(saved, c)
+		return nil
+	}))
+	for _, n := range whole.TimeCounts {
+		if n != 10 {
+			t.Fatalf("losses by t = %v, want 10 of each", whole.TimeCounts)
+		}
+	}
+	if len(r["vb"]) != 40 || len(r["jacobian"]) != 40 {
+		t.Errorf("%d values of vb and %d of jacobian, want 40", len(r["vb"]), len(r["jacobian"]))
+	}
+	for _, at := range []int{0, 17, 38} {
+		c, err := ddpm.ReadCheckpoint(bytes.NewReader(encode(t, saved[at])))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resumed, _ := train(t, cfg, v, ddpm.WithResume(c)); resumed.SHA256() != whole.SHA256() {
+			t.Errorf("resumed at %d the run ends in another checkpoint", c.Step)
+		}
+	}
+	half, err := whole.Average(0.5)
+	if err != nil || slices.Equal(half, whole.EMA) || slices.Equal(half, whole.Weights) {
+		t.Errorf("the average of rate 0.5 is another one: %v", err)
+	}
+	if _, err := whole.Average(0.7); err == nil || !strings.Contains(err.Error(), "it has [0.99 0.9 0.5]") {
+		t.Errorf("Average(0.7) = %v, want the rates there are", err)
+	}
+}
+
+// Micro-batches change the order of sums, and nothing else.
+func TestMicroBatches(t *testing.T) {
+	cfg := tinyConfig()
+	cfg.Batch = 6
+	v := ddpm.Variant{Gamma: 0.1, WeightDecay: 1e-3, WeightDecayMode: ddpm.Coupled, GradPenalty: 1e-3}
+	whole, r := train(t, cfg, v)
+	cfg.MicroBatch = 2
+	parts, s := train(t, cfg, v)
+	for i, want := range r["loss"] {
+		if got := s["loss"][i]; math.Abs(got-want) > 2e-4*want {
+			t.Errorf("loss %d = %v in micro-batches, %v in one", i, got, want)
+		}
+	}
+	for i, w := range whole.Weights {
+		if d := math.Abs(float64(w - parts.Weights[i])); d > 2e-3 { // AdamW makes the most of a gradient near zero
+			t.Errorf("weight %d differs by %g", i, d)
+			break
+		}
+	}
+}
+
 // A run that is interrupted and resumed is, bit for bit, one that was not.
 func TestResume(t *testing.T) {
 	for _, v := range someVariants() {
@@ -289,7 +355,7 @@ func TestTrainErrors(t *testing.T) {
 		{"batch larger than the data", func(c *ddpm.Config, _ *ddpm.Variant) { c.Batch = 41 }, nil, "batch is 41; want 1 to 40, the images of stripes"},
 		{"gamma", func(_ *ddpm.Config, v *ddpm.Variant) { v.Gamma = -1 }, nil, "gamma is -1"},
 		{"size", func(c *ddpm.Config, _ *ddpm.Variant) { c.Model.Size = 16 }, nil, "images of stripes are 8×8×1; the model takes 16×16×1"},
-		{"resume another variant", func(_ *ddpm.Config, v *ddpm.Variant) { v.Gamma = 0.1 }, []ddpm.Option{ddpm.WithResume(c)}, "another config, variant or data set"},
+		{"resume another variant", func(_ *ddpm.Config, v *ddpm.Variant) { v.Gamma = 0.1 }, []ddpm.Option{ddpm.WithResume(c)}, "another config: variant.gamma is 0 in the checkpoint, 0.1 here"},
 		{"resume beyond the end", func(c *ddpm.Config, _ *ddpm.Variant) { c.Iterations = 5 }, []ddpm.Option{ddpm.WithResume(c)}, "the checkpoint has 10 iterations, the config 5"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -310,20 +376,20 @@ func TestTrainErrors(t *testing.T) {
 	}
 }
 
-// broken is a device whose loss is not finite from iteration at on.
+// broken is a device whose loss is not finite in runs from to to.
 type broken struct {
 	engine.Device
-	at int
+	from, to int
 }
 
 type brokenExec struct {
 	engine.Exec
-	runs, at int
+	runs, from, to int
 }
 
 func (b broken) Load(p *engine.Program, s engine.State) (engine.Exec, error) {
 	e, err := b.Device.Load(p, s)
-	return &brokenExec{Exec: e, at: b.at}, err
+	return &brokenExec{Exec: e, from: b.from, to: b.to}, err
 }
 
 func (e *brokenExec) Run(ctx context.Context) error {
@@ -333,21 +399,42 @@ func (e *brokenExec) Run(ctx context.Context) error {
 
 func (e *brokenExec) Get(i int, dst []float32) {
 	e.Exec.Get(i, dst)
-	if e.runs >= e.at {
+	if e.runs >= e.from && e.runs <= e.to {
 		dst[0] = float32(math.NaN())
 	}
 }
 
 func TestDivergedKeepsTheLastGoodState(t *testing.T) {
 	cfg := tinyConfig()
-	c, err := ddpm.Train(t.Context(), cfg, ddpm.ADM(), ddpm.WithDevice(broken{newCPU(t, 2), 4}), ddpm.WithData(stripes{}))
-	if !errors.Is(err, ddpm.ErrDiverged) || !strings.Contains(err.Error(), "at iteration 4: loss NaN") {
-		t.Fatalf("Train = %v, want ErrDiverged at iteration 4", err)
+	cfg.MaxBadSteps = 3
+	r := record{}
+	c, err := ddpm.Train(t.Context(), cfg, ddpm.ADM(), ddpm.WithDevice(broken{newCPU(t, 2), 4, 99}), ddpm.WithData(stripes{}), ddpm.WithRecorder(r))
+	if !errors.Is(err, ddpm.ErrDiverged) || !strings.Contains(err.Error(), "at iteration 6, the last of 3 in a row: loss NaN") {
+		t.Fatalf("Train = %v, want ErrDiverged at iteration 6", err)
+	}
+	if !slices.Equal(r["skipped"], []float64{1, 2}) || len(r["loss"]) != 3 {
+		t.Errorf("skipped = %v, losses %v; want 1, 2 and three losses", r["skipped"], r["loss"])
 	}
 	cfg.Iterations = 3
 	want, _ := train(t, cfg, ddpm.ADM())
 	if c.Step != 3 || !slices.Equal(c.Weights, want.Weights) {
 		t.Errorf("state at step %d, want that after 3 iterations", c.Step)
+	}
+}
+
+// Bad iterations are skipped, weights and averages untouched, and counted; fewer in a row
+// than MaxBadSteps do not end the run.
+func TestBadStepsAreSkipped(t *testing.T) {
+	cfg := tinyConfig()
+	cfg.MaxBadSteps = 3
+	r := record{}
+	c, err := ddpm.Train(t.Context(), cfg, ddpm.ADM(), ddpm.WithDevice(broken{newCPU(t, 2), 4, 5}), ddpm.WithData(stripes{}), ddpm.WithRecorder(r))
+	if err != nil || c.Step != 10 || c.Skipped != 2 || len(r["loss"]) != 8 {
+		t.Fatalf("Train = %+v, %v with %d losses; want 10 iterations, 2 of them skipped", c, err, len(r["loss"]))
+	}
+	whole, _ := train(t, cfg, ddpm.ADM())
+	if slices.Equal(whole.Weights, c.Weights) {
+		t.Error("skipping changed nothing")
 	}
 }
 

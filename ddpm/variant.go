@@ -30,6 +30,20 @@ const (
 	// Ones takes one product with ones, as the authors' diagnostic code does: the
 	// squared norm of the gradient of the sum of outputs, another quantity.
 	Ones = "ones"
+	// Exact takes one product for every value of an image; for images of at most
+	// maxExact values.
+	Exact = "exact"
+)
+
+// maxExact is the number of values of an image up to which the exact penalty is taken: it
+// costs as many backward passes.
+const maxExact = 256
+
+// Shapes of γ_t for Variant.GammaSchedule.
+const (
+	Constant = "constant"
+	Rising   = "rising"
+	Falling  = "falling"
 )
 
 // Variant is what distinguishes the paper's methods from ADM: switches that may be
@@ -39,7 +53,15 @@ type Variant struct {
 	WeightDecay     float64 `json:"weight_decay"`      // λ_WD; Eq. 10 when Coupled
 	WeightDecayMode string  `json:"weight_decay_mode"` // Decoupled or Coupled
 	GradPenalty     float64 `json:"grad_penalty"`      // λ_GP, Eq. 9
-	GradPenaltyMode string  `json:"grad_penalty_mode"` // Hutchinson or Ones
+	GradPenaltyMode string  `json:"grad_penalty_mode"` // Hutchinson, Ones or Exact
+
+	// GammaSchedule makes γ depend on t, γ_t = Gamma·f(t): "constant" (or empty, the paper's),
+	// "rising" (f from 0 at the first step to 1 at the last), "falling" (from 1 to 0), or the
+	// points of a broken line, as "0:0,500:1,999:0.5" (t from 0 to T-1, constant outside).
+	GammaSchedule string `json:"gamma_schedule,omitempty"`
+	// GradPenaltyDraws is the number of random vectors of Hutchinson's estimate, of which the
+	// mean is taken; 0 means 1. Each costs one more double backward pass.
+	GradPenaltyDraws int `json:"grad_penalty_draws,omitempty"`
 }
 
 // ADM is the baseline: Eq. 6.
@@ -105,9 +127,13 @@ func (v Variant) String() string {
 		}
 		return m
 	}
-	add("γ", v.Gamma, "")
+	add("γ", v.Gamma, mode(v.GammaSchedule, Constant))
 	add("λ_wd", v.WeightDecay, mode(v.WeightDecayMode, Decoupled))
-	add("λ_gp", v.GradPenalty, mode(v.GradPenaltyMode, Hutchinson))
+	gp := mode(v.GradPenaltyMode, Hutchinson)
+	if v.GradPenaltyDraws > 1 {
+		gp = fmt.Sprintf("%d draws", v.GradPenaltyDraws)
+	}
+	add("λ_gp", v.GradPenalty, gp)
 	if s == nil {
 		return v.Name()
 	}
@@ -132,10 +158,14 @@ func (v Variant) Validate() error {
 	if m := v.WeightDecayMode; m != "" && m != Decoupled && m != Coupled {
 		return fieldError("variant", "weight_decay_mode", m, fmt.Sprintf("%q or %q", Decoupled, Coupled))
 	}
-	if m := v.GradPenaltyMode; m != "" && m != Hutchinson && m != Ones {
-		return fieldError("variant", "grad_penalty_mode", m, fmt.Sprintf("%q or %q", Hutchinson, Ones))
+	if m := v.GradPenaltyMode; m != "" && m != Hutchinson && m != Ones && m != Exact {
+		return fieldError("variant", "grad_penalty_mode", m, fmt.Sprintf("%q, %q or %q", Hutchinson, Ones, Exact))
 	}
-	return nil
+	if n := v.GradPenaltyDraws; n < 0 || n > 64 || n > 1 && v.GradPenaltyMode != "" && v.GradPenaltyMode != Hutchinson {
+		return fieldError("variant", "grad_penalty_draws", n, fmt.Sprintf("0 to 64, and more than 1 with the mode %q alone", Hutchinson))
+	}
+	_, err := gammaPoints(v.GammaSchedule, 2)
+	return err
 }
 
 // Normal is v with the default of each mode written out where it matters and
@@ -152,6 +182,12 @@ func (v Variant) Normal() Variant {
 	}
 	if v.GradPenalty == 0 {
 		v.GradPenaltyMode = ""
+	}
+	if v.GradPenalty == 0 || v.GradPenaltyDraws == 1 {
+		v.GradPenaltyDraws = 0
+	}
+	if v.Gamma == 0 || v.GammaSchedule == Constant {
+		v.GammaSchedule = ""
 	}
 	return v
 }

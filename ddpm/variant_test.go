@@ -58,7 +58,9 @@ func TestVariantValidate(t *testing.T) {
 		{ddpm.GradPenalty(math.NaN()), "grad_penalty is NaN"},
 		{ddpm.WeightDecay(math.Inf(1)), "weight_decay is +Inf"},
 		{ddpm.Variant{WeightDecayMode: "l2"}, `weight_decay_mode is "l2"; want "decoupled" or "coupled"`},
-		{ddpm.Variant{GradPenaltyMode: "exact"}, `grad_penalty_mode is "exact"`},
+		{ddpm.Variant{GradPenaltyMode: "frobenius"}, `grad_penalty_mode is "frobenius"`},
+		{ddpm.Variant{GradPenaltyMode: ddpm.Exact, GradPenaltyDraws: 2}, "grad_penalty_draws is 2"},
+		{ddpm.Variant{Gamma: 0.1, GammaSchedule: "5:1,3:0"}, `gamma_schedule is "5:1,3:0"; want "constant", "rising"`},
 	} {
 		if err := tt.v.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("Validate(%+v) = %v, want %q in it", tt.v, err, tt.want)

@@ -34,6 +34,7 @@ const (
 
 // save stores a checkpoint.
 func (a *session) save(ctx context.Context, c *ddpm.Checkpoint) error {
+	c.Run, c.Code = a.run, a.code
 	return a.saveAs(ctx, c.Step, c.Write)
 }
 

@@ -33,6 +33,7 @@ type session struct {
 	run    string
 	number int
 	left   unfinished              // an earlier attempt at the same, if there is one
+	code   string                  // commit of this program, for its checkpoints
 	stop   context.CancelCauseFunc // ends the training when nothing can be saved any more
 
 	mu     sync.Mutex
@@ -63,7 +64,7 @@ func (s *Store) begin(ctx context.Context, o order) (open *session, done string,
 	if err != nil {
 		return nil, "", fmt.Errorf("name a run: %w", err)
 	}
-	open = &session{store: s, run: id.String(), number: 1}
+	open = &session{store: s, run: id.String(), number: 1, code: o.env.commit}
 	err = s.do(true, func(tx *sql.Tx) error {
 		attempt, finished, left, err := attempts(ctx, tx, o)
 		if err != nil || finished != "" {
@@ -156,7 +157,7 @@ const (
 // reopen starts another session of a run, at the step of its checkpoint. What was
 // recorded after that step is removed: it is about to be recorded again.
 func (s *Store) reopen(ctx context.Context, run string, step int64, env environment) (*session, error) {
-	open := &session{store: s, run: run}
+	open := &session{store: s, run: run, code: env.commit}
 	open.step.Store(step)
 	err := s.do(true, func(tx *sql.Tx) error {
 		var status string

@@ -161,7 +161,7 @@ func TestTrain(t *testing.T) {
 	if r.Status != StatusFinished || r.Step != 12 || r.Name != "DDPM-IP" || r.Attempt != 1 || r.Finished.Before(r.Started) || r.Host == "" || !strings.HasPrefix(r.Device, "cpu") {
 		t.Errorf("got %+v, want a finished run of 12 steps on the cpu", r)
 	}
-	if got, want := r.Keys(), []string{"ema_rate", "fd", "grad_norm", "images_per_s", "loss"}; !slices.Equal(got, want) {
+	if got, want := r.Keys(), []string{"ema_rate", "fd", "grad_norm", "images_per_s", "loss", "loss_q0", "loss_q1", "loss_q2", "loss_q3"}; !slices.Equal(got, want) {
 		t.Errorf("got series %v, want %v", got, want)
 	}
 	var steps []int64

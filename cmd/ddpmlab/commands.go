@@ -6,6 +6,7 @@ var commands = []command{
 	train, sample, bias, evaluate,
 	runsList, runsShow, runsCompare, runsDiff, runsSQL,
 	runsTag, runsNote, runsGroup, runsDelete, runsRestore, runsGC, runsMerge, runsCopy,
+	checkpointInspect, checkpointConvert,
 	dataList, dataInfo, dataFetch, dataTrainExtractor,
 	benchEngine, benchStore, benchKernel, benchWorker,
 	doctor, version,

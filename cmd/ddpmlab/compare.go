@@ -11,7 +11,7 @@ import (
 var runsCompare = command{
 	name:     "runs compare",
 	args:     "[QUERY]",
-	synopsis: "Put runs side by side, what differs first, and test variants over seeds",
+	synopsis: "Put runs side by side, and test variants over seeds",
 	help: `QUERY is as for ` + "`ddpmlab runs list`" + `; without it, all runs are compared.
 
 Below, the last scores of finished runs are compared over seeds: the mean of each variant with its 95 % confidence
@@ -98,7 +98,7 @@ func newCompared(c *experiments.Comparison, s *experiments.Significance) compare
 var runsDiff = command{
 	name:     "runs diff",
 	args:     "RUN RUN",
-	synopsis: "Show what distinguishes two runs: fields, environment, code, cell, results",
+	synopsis: "Show how two runs differ: fields, environment, code, cell, results",
 	help: `Changes beyond the commit, modules and the notebook cell are compared line by line. With --json: an array of
 {name, rows}, whose rows are {name, a, b}.`,
 	examples: []string{"runs diff 01JZ8M 01JZ9A"},

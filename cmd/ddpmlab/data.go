@@ -14,6 +14,14 @@ import (
 // fullSize is the size at which the sets are published.
 const fullSize = 28
 
+// fullSizeOf is the size at which the set is published.
+func fullSizeOf(name string) int {
+	if name == "toy" {
+		return 8
+	}
+	return fullSize
+}
+
 var dataList = command{
 	name:     "data list",
 	synopsis: "List the data sets, and whether they are here",
@@ -32,7 +40,7 @@ var dataList = command{
 
 // dataState tells how many images the set has and whether it can be used, each in a few words.
 func dataState(name string) (count, state string) {
-	s, err := data.Open(name, fullSize)
+	s, err := data.Open(name, fullSizeOf(name))
 	if _, ok := errors.AsType[*data.NotFoundError](err); ok {
 		return "–", "not here; `ddpmlab data fetch " + name + "` brings it"
 	}

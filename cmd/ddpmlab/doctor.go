@@ -129,7 +129,7 @@ const nowhere = os.DevNull
 func checkData(name string) check {
 	c := check{Name: "data " + name, State: stateOK}
 	for _, dir := range append([]string{nowhere}, data.Folders()...) {
-		s, err := data.OpenFrom(name, fullSize, dir)
+		s, err := data.OpenFrom(name, fullSizeOf(name), dir)
 		if missing, ok := errors.AsType[*data.NotFoundError](err); ok {
 			c.State, c.Value = stateOptional, fmt.Sprintf("%s is in none of the data folders; needed for `ddpmlab data train-extractor`", missing.File)
 			c.Cure = "run `ddpmlab data fetch " + name + "`"

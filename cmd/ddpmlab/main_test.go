@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DDPMLAB_DB", "")
 			e.Setenv("DDPMLAB_DATA", "")
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
-			return nil
+			return writeTensors(e.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"refuses": refuses, "newest": newest},
 	})
@@ -137,4 +137,10 @@ func TestNearest(t *testing.T) {
 			t.Errorf("got %d, want %d, from %q to %q and back", got, tt.want, tt.a, tt.b)
 		}
 	}
+}
+
+// writeTensors puts a small safetensors file into a script's folder.
+func writeTensors(dir string) error {
+	header := `{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}   `
+	return os.WriteFile(filepath.Join(dir, "a.safetensors"), append([]byte{byte(len(header)), 0, 0, 0, 0, 0, 0, 0}, header+"xy"...), 0o644)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -53,13 +54,15 @@ type trainFlags struct {
 
 func newTrainFlags(f *flag.FlagSet) *trainFlags {
 	o := &trainFlags{}
-	f.StringVar(&o.preset, "preset", "tour", "start from the configuration `NAME`: "+strings.Join(ddpm.PresetNames(), " or "))
+	f.StringVar(&o.preset, "preset", "tour", "start from the configuration `NAME`: "+strings.Join(ddpm.PresetNames(), ", "))
 	f.StringVar(&o.variant, "variant", "adm", "method `NAME`: "+strings.Join(variantNames, ", "))
 	f.Float64Var(&o.switches.Gamma, "gamma", 0, "input perturbation `X`, Eq. 7; the paper has 0.1")
 	f.Float64Var(&o.switches.WeightDecay, "weight-decay", 0, "weight decay `X`, Eq. 10; the paper has 0.03")
 	f.StringVar(&o.switches.WeightDecayMode, "weight-decay-mode", "", "`MODE` of the decay: decoupled (AdamW; the default) or coupled (in the loss)")
 	f.Float64Var(&o.switches.GradPenalty, "grad-penalty", 0, "gradient penalty `X`, Eq. 9; the paper has 1e-6")
-	f.StringVar(&o.switches.GradPenaltyMode, "grad-penalty-mode", "", "`MODE` of the penalty: hutchinson (the default) or ones")
+	f.StringVar(&o.switches.GradPenaltyMode, "grad-penalty-mode", "", "`MODE` of the penalty: hutchinson (the default), ones or exact")
+	f.IntVar(&o.switches.GradPenaltyDraws, "grad-penalty-draws", 0, "`N` random vectors for hutchinson; default 1")
+	f.StringVar(&o.switches.GammaSchedule, "gamma-schedule", "", "`SHAPE` of γ over t: constant (the default), rising, falling or points as 0:0,999:1")
 	f.StringVar(&o.config.Data, "data", "", "data set `NAME`: "+strings.Join(data.Names(), " or ")+"; default: the preset's")
 	f.IntVar(&o.config.Iterations, "iterations", 0, "train `N` iterations; default: the preset's")
 	f.IntVar(&o.config.Batch, "batch", 0, "`N` images an iteration; default: the preset's")
@@ -141,6 +144,10 @@ func (o *trainFlags) order(f *flag.FlagSet) (c ddpm.Config, v ddpm.Variant, err 
 			v.GradPenalty = o.switches.GradPenalty
 		case "grad-penalty-mode":
 			v.GradPenaltyMode = o.switches.GradPenaltyMode
+		case "grad-penalty-draws":
+			v.GradPenaltyDraws = o.switches.GradPenaltyDraws
+		case "gamma-schedule":
+			v.GammaSchedule = o.switches.GammaSchedule
 		}
 	})
 	return c, v, cmp.Or(knownData(c.Data), c.Validate(), v.Validate())
@@ -173,21 +180,20 @@ func setField(c *ddpm.Config, a assignment) error {
 // fieldNames lists the fields of a configuration by their names in JSON, those of the
 // model as model.NAME.
 func fieldNames(c ddpm.Config) []string {
-	var fields map[string]any
-	text, err := json.Marshal(c)
-	if err != nil || json.Unmarshal(text, &fields) != nil {
-		return nil
-	}
 	var names []string
-	for name, value := range fields {
-		inner, ok := value.(map[string]any)
-		if !ok {
-			names = append(names, name)
-		}
-		for n := range inner {
-			names = append(names, name+"."+n)
+	var list func(prefix string, t reflect.Type)
+	list = func(prefix string, t reflect.Type) {
+		for i := range t.NumField() {
+			f := t.Field(i)
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if f.Type.Kind() == reflect.Struct {
+				list(prefix+name+".", f.Type)
+			} else {
+				names = append(names, prefix+name)
+			}
 		}
 	}
+	list("", reflect.TypeOf(c))
 	slices.Sort(names)
 	return names
 }

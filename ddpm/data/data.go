@@ -34,7 +34,7 @@ type Set interface {
 }
 
 // Names lists the sets that Open knows.
-func Names() []string { return []string{fashionTest, fashionTrain} }
+func Names() []string { return []string{fashionTest, fashionTrain, toyName} }
 
 // Open returns the set called name with images of size×size pixels.
 //
@@ -48,6 +48,12 @@ func Open(name string, size int) (Set, error) { return OpenFrom(name, size, "") 
 // else. An empty dir means the folders of Open; a set that is built in needs
 // none and ignores it.
 func OpenFrom(name string, size int, dir string) (Set, error) {
+	if name == toyName {
+		if size != toySize {
+			return nil, fmt.Errorf("data set %s has no images of size %d; its size is %d", name, size, toySize)
+		}
+		return toy{}, nil
+	}
 	src, ok := sources[name]
 	if !ok {
 		return nil, fmt.Errorf("unknown data set %q; the sets are %s", name, strings.Join(Names(), ", "))

@@ -17,17 +17,33 @@ func init() {
 		Name: "ddpm",
 		Binds: map[string]reflect.Value{
 			"ADM":               reflect.ValueOf(ddpm.ADM),
+			"Ancestral":         reflect.ValueOf(ddpm.Ancestral),
+			"CIFAR10":           reflect.ValueOf(ddpm.CIFAR10),
+			"CelebA64":          reflect.ValueOf(ddpm.CelebA64),
+			"Constant":          reflect.ValueOf(ddpm.Constant),
 			"Coupled":           reflect.ValueOf(ddpm.Coupled),
+			"DDIM":              reflect.ValueOf(ddpm.DDIM),
+			"DPMSolver2M":       reflect.ValueOf(ddpm.DPMSolver2M),
 			"Decoupled":         reflect.ValueOf(ddpm.Decoupled),
+			"DefaultBadSteps":   reflect.ValueOf(ddpm.DefaultBadSteps),
 			"ErrDiverged":       reflect.ValueOf(&ddpm.ErrDiverged).Elem(),
+			"Exact":             reflect.ValueOf(ddpm.Exact),
 			"ExposureBias":      reflect.ValueOf(ddpm.ExposureBias),
+			"FFHQ128":           reflect.ValueOf(ddpm.FFHQ128),
+			"Falling":           reflect.ValueOf(ddpm.Falling),
 			"Fashion":           reflect.ValueOf(ddpm.Fashion),
 			"FixedLarge":        reflect.ValueOf(ddpm.FixedLarge),
 			"FixedSmall":        reflect.ValueOf(ddpm.FixedSmall),
 			"GradPenalty":       reflect.ValueOf(ddpm.GradPenalty),
+			"Heun":              reflect.ValueOf(ddpm.Heun),
 			"Hutchinson":        reflect.ValueOf(ddpm.Hutchinson),
+			"Hybrid":            reflect.ValueOf(ddpm.Hybrid),
+			"ImageNet32":        reflect.ValueOf(ddpm.ImageNet32),
 			"InputPerturbation": reflect.ValueOf(ddpm.InputPerturbation),
 			"Key":               reflect.ValueOf(ddpm.Key),
+			"LSUNTower64":       reflect.ValueOf(ddpm.LSUNTower64),
+			"LearnedRange":      reflect.ValueOf(ddpm.LearnedRange),
+			"LossSecondMoment":  reflect.ValueOf(ddpm.LossSecondMoment),
 			"NewImages":         reflect.ValueOf(ddpm.NewImages),
 			"NewNetwork":        reflect.ValueOf(ddpm.NewNetwork),
 			"NewSchedule":       reflect.ValueOf(ddpm.NewSchedule),
@@ -41,9 +57,14 @@ func init() {
 			"Preset":            reflect.ValueOf(ddpm.Preset),
 			"PresetNames":       reflect.ValueOf(ddpm.PresetNames),
 			"ReadCheckpoint":    reflect.ValueOf(ddpm.ReadCheckpoint),
+			"Rising":            reflect.ValueOf(ddpm.Rising),
 			"Sample":            reflect.ValueOf(ddpm.Sample),
+			"Samplers":          reflect.ValueOf(ddpm.Samplers),
+			"Simple":            reflect.ValueOf(ddpm.Simple),
 			"Tour":              reflect.ValueOf(ddpm.Tour),
+			"Toy":               reflect.ValueOf(ddpm.Toy),
 			"Train":             reflect.ValueOf(ddpm.Train),
+			"Uniform":           reflect.ValueOf(ddpm.Uniform),
 			"WeightDecay":       reflect.ValueOf(ddpm.WeightDecay),
 			"WithCheckpoints":   reflect.ValueOf(ddpm.WithCheckpoints),
 			"WithData":          reflect.ValueOf(ddpm.WithData),
@@ -54,35 +75,51 @@ func init() {
 			"WithThreads":       reflect.ValueOf(ddpm.WithThreads),
 		},
 		Types: map[string]reflect.Type{
-			"Bias":        reflect.TypeFor[ddpm.Bias](),
-			"BiasOptions": reflect.TypeFor[ddpm.BiasOptions](),
-			"Checkpoint":  reflect.TypeFor[ddpm.Checkpoint](),
-			"Config":      reflect.TypeFor[ddpm.Config](),
-			"Denoiser":    reflect.TypeFor[ddpm.Denoiser](),
-			"Gaussian":    reflect.TypeFor[ddpm.Gaussian](),
-			"Images":      reflect.TypeFor[ddpm.Images](),
-			"Network":     reflect.TypeFor[ddpm.Network](),
-			"Option":      reflect.TypeFor[ddpm.Option](),
-			"Recorder":    reflect.TypeFor[ddpm.Recorder](),
-			"Sampling":    reflect.TypeFor[ddpm.Sampling](),
-			"Schedule":    reflect.TypeFor[ddpm.Schedule](),
-			"Variant":     reflect.TypeFor[ddpm.Variant](),
+			"Bias":             reflect.TypeFor[ddpm.Bias](),
+			"BiasOptions":      reflect.TypeFor[ddpm.BiasOptions](),
+			"Checkpoint":       reflect.TypeFor[ddpm.Checkpoint](),
+			"Config":           reflect.TypeFor[ddpm.Config](),
+			"Denoiser":         reflect.TypeFor[ddpm.Denoiser](),
+			"Gaussian":         reflect.TypeFor[ddpm.Gaussian](),
+			"Images":           reflect.TypeFor[ddpm.Images](),
+			"Network":          reflect.TypeFor[ddpm.Network](),
+			"Option":           reflect.TypeFor[ddpm.Option](),
+			"Recorder":         reflect.TypeFor[ddpm.Recorder](),
+			"Sampling":         reflect.TypeFor[ddpm.Sampling](),
+			"Schedule":         reflect.TypeFor[ddpm.Schedule](),
+			"VarianceDenoiser": reflect.TypeFor[ddpm.VarianceDenoiser](),
+			"Variant":          reflect.TypeFor[ddpm.Variant](),
 		},
 		Proxies: map[string]reflect.Type{
-			"Denoiser": reflect.TypeFor[p_ddpmlab_ddpm_Denoiser](),
-			"Recorder": reflect.TypeFor[p_ddpmlab_ddpm_Recorder](),
+			"Denoiser":         reflect.TypeFor[p_ddpmlab_ddpm_Denoiser](),
+			"Recorder":         reflect.TypeFor[p_ddpmlab_ddpm_Recorder](),
+			"VarianceDenoiser": reflect.TypeFor[p_ddpmlab_ddpm_VarianceDenoiser](),
 		},
 		Untypeds: map[string]string{
+			"Ancestral":        "string:ancestral",
+			"Constant":         "string:constant",
 			"Coupled":          "string:coupled",
+			"DDIM":             "string:ddim",
+			"DPMSolver2M":      "string:dpm++2m",
 			"Decoupled":        "string:decoupled",
+			"DefaultBadSteps":  "int:10",
+			"Exact":            "string:exact",
+			"Falling":          "string:falling",
 			"FixedLarge":       "string:fixed-large",
 			"FixedSmall":       "string:fixed-small",
+			"Heun":             "string:heun",
 			"Hutchinson":       "string:hutchinson",
+			"Hybrid":           "string:hybrid",
+			"LearnedRange":     "string:learned-range",
+			"LossSecondMoment": "string:loss-second-moment",
 			"NumericsVersion":  "int:1",
 			"Ones":             "string:ones",
 			"PaperGamma":       "float:1/10",
 			"PaperGradPenalty": "float:1/1000000",
 			"PaperWeightDecay": "float:3/100",
+			"Rising":           "string:rising",
+			"Simple":           "string:simple",
+			"Uniform":          "string:uniform",
 		},
 	})
 }
@@ -105,4 +142,19 @@ type p_ddpmlab_ddpm_Recorder struct {
 
 func (p *p_ddpmlab_ddpm_Recorder) Record(a0 int64, a1 string, a2 float64) {
 	p.Record_(p.Object, a0, a1, a2)
+}
+
+// p_ddpmlab_ddpm_VarianceDenoiser lets a cell's type be a ddpm.VarianceDenoiser.
+type p_ddpmlab_ddpm_VarianceDenoiser struct {
+	Object           any
+	Predict_         func(object any, a0 context.Context, a1 []float32, a2 []int, a3 []float32) error
+	PredictVariance_ func(object any, a0 context.Context, a1 []float32, a2 []int, a3 []float32, a4 []float32) error
+}
+
+func (p *p_ddpmlab_ddpm_VarianceDenoiser) Predict(a0 context.Context, a1 []float32, a2 []int, a3 []float32) error {
+	return p.Predict_(p.Object, a0, a1, a2, a3)
+}
+
+func (p *p_ddpmlab_ddpm_VarianceDenoiser) PredictVariance(a0 context.Context, a1 []float32, a2 []int, a3 []float32, a4 []float32) error {
+	return p.PredictVariance_(p.Object, a0, a1, a2, a3, a4)
 }

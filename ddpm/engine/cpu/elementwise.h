@@ -26,6 +26,10 @@ INLINE vec power_v(vec v, float exponent) {
   for (int i = 0; i < VL; i++) v[i] = powf(v[i], exponent);
   return v;
 }
+INLINE vec log_v(vec v) {
+  for (int i = 0; i < VL; i++) v[i] = logf(v[i]);
+  return v;
+}
 INLINE vec silu_slope2(vec x) {
   vec s = sigmoid_v(x), d = s * (1.f - s);
   return d * (2.f + x * (1.f - 2.f * s));
@@ -36,6 +40,8 @@ ELEMENTWISE(mul, A *B)
 ELEMENTWISE(scale, A *f)
 ELEMENTWISE(add_const, A + f)
 ELEMENTWISE(power, power_v(A, f))
+ELEMENTWISE(log_floor, log_v(max_v(A, splat(f))))
+ELEMENTWISE(log_slope, select_v(A > splat(f), B / A, splat(0.f)))
 ELEMENTWISE(fill, splat(f))
 ELEMENTWISE(sigmoid, sigmoid_v(A))
 ELEMENTWISE(silu, A *sigmoid_v(A))

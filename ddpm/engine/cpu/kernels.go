@@ -43,6 +43,8 @@ const (
 	kScale         kernel = C.CPU_scale
 	kAddConst      kernel = C.CPU_add_const
 	kPower         kernel = C.CPU_power
+	kLogFloor      kernel = C.CPU_log_floor
+	kLogSlope      kernel = C.CPU_log_slope
 	kFill          kernel = C.CPU_fill
 	kSigmoid       kernel = C.CPU_sigmoid
 	kSiLU          kernel = C.CPU_silu

@@ -22,7 +22,7 @@ struct cpu_step {
   X(wino_weights) X(wino_forward) X(wino_dw) X(wino_dw_out) X(wino_dw_small)                        \
   X(gemm) X(sum_slabs) X(conv_cols) X(conv_cols_dx) X(conv_cols_dw) X(flip_weights)                 \
   X(norm_stats) X(norm) X(norm_grad) X(norm_grad2) X(norm_act) X(norm_act_grad) X(norm_act_grad2)  \
-  X(add) X(mul) X(scale) X(add_const) X(power) X(fill)                                       \
+  X(add) X(mul) X(scale) X(add_const) X(power) X(log_floor) X(log_slope) X(fill)                    \
   X(sigmoid) X(silu) X(silu_grad) X(silu_grad2)                                                     \
   X(attention) X(attention_dx) X(attention_jvp) X(attention_dx2)                                    \
   X(softmax) X(softmax_grad) X(log_softmax) X(copy) X(pool) X(broadcast) X(sum)                     \

@@ -15,6 +15,8 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 	op.KindScale:    elementwise(kScale),
 	op.KindAddConst: elementwise(kAddConst),
 	op.KindPow:      elementwise(kPower),
+	op.KindLog:      elementwise(kLogFloor),
+	op.KindLog1:     elementwise(kLogSlope),
 	op.KindFill:     elementwise(kFill),
 
 	op.KindSigmoid:    elementwise(kSigmoid),

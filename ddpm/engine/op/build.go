@@ -70,6 +70,20 @@ func AddConst(a *Node, f float64) *Node { return unary(KindAddConst, f, a) }
 // Pow is a^p, entry by entry.
 func Pow(a *Node, p float64) *Node { return unary(KindPow, p, a) }
 
+// Log is log(max(a, floor)), entry by entry, floor above 0; it is constant below floor.
+func Log(a *Node, floor float64) *Node {
+	check(floor > 0, "logarithm with the floor %g", floor)
+	return unary(KindLog, floor, a)
+}
+
+// Exp is e^a: sigmoid(a)/sigmoid(-a), which keeps its relative accuracy on both sides of 0.
+func Exp(a *Node) *Node { return Mul(Sigmoid(a), Pow(Sigmoid(Scale(a, -1)), -1)) }
+
+// Stop is a, taken for a constant by differentiation ("stop-gradient"); it costs nothing.
+func Stop(a *Node) *Node {
+	return apply(Op{Kind: KindCopy, Out: a.Shape().Clone(), I: [4]int{stopped: 1}}, a)
+}
+
 // Fill is f everywhere, in the shape of like.
 func Fill(like *Node, f float64) *Node { return unary(KindFill, f, like) }
 

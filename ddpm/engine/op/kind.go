@@ -17,6 +17,8 @@ const (
 	KindScale    // a -> F·a
 	KindAddConst // a -> a + F
 	KindPow      // a -> a^F
+	KindLog      // a -> log(max(a, F))
+	KindLog1     // a, g -> g/a where a > F, else 0
 	KindFill     // a -> F everywhere, in the shape of a (which is not read)
 	KindCopy     // a -> a, a node of its own
 

@@ -49,7 +49,7 @@ const (
 	axesOf, groupOf = 0, 1 // Broadcast, Sum; groupOf also for normalisations
 	offset          = 0    // Slice, Pad
 	heads           = 0    // SplitHeads, MergeHeads, attention kinds
-	copyNo          = 0    // Copy
+	copyNo, stopped = 0, 1 // Copy
 )
 
 // Stride and Padding are the geometry of a convolution kind, in pixels.

@@ -46,8 +46,19 @@ func init() {
 		KindPow: {"pow", 1, 1, func(o *Op, in []*Node, _, g *Node) []*Node {
 			return []*Node{Mul(g, Scale(Pow(in[0], o.F-1), o.F))}
 		}, nil},
+		KindLog: {"log", 1, 1, func(o *Op, in []*Node, _, g *Node) []*Node {
+			return []*Node{logSlope(o, in[0], g)}
+		}, nil},
+		KindLog1: {"log1", 2, 2, func(o *Op, in []*Node, y, g *Node) []*Node {
+			return []*Node{Scale(logSlope(o, in[0], Mul(y, g)), -1), logSlope(o, in[0], g)}
+		}, nil},
 		KindFill: {"fill", 1, 0, noDerivative, nil},
-		KindCopy: {"copy", 1, 1, func(_ *Op, _ []*Node, _, g *Node) []*Node { return []*Node{g} }, nil},
+		KindCopy: {"copy", 1, 1, func(o *Op, _ []*Node, _, g *Node) []*Node {
+			if o.I[stopped] != 0 {
+				return []*Node{nil}
+			}
+			return []*Node{g}
+		}, nil},
 
 		KindSigmoid: {"sigmoid", 1, 1, func(_ *Op, _ []*Node, y, g *Node) []*Node {
 			return []*Node{Mul(g, Sub(y, Mul(y, y)))}
@@ -148,6 +159,11 @@ func init() {
 func noDerivative(*Op, []*Node, *Node, *Node) []*Node { return nil }
 
 func channels(s tensor.Shape) int { return s[s.Dims()-1] }
+
+// logSlope is the derivative of the Log o at x, times g.
+func logSlope(o *Op, x, g *Node) *Node {
+	return apply(Op{Kind: KindLog1, Out: x.Shape().Clone(), F: o.F}, x, g)
+}
 
 func convDX(o *Op, w, gy *Node, x tensor.Shape) *Node {
 	return apply(Op{Kind: KindConvDX, Out: x.Clone(), I: o.I}, w, gy)

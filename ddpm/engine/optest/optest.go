@@ -166,6 +166,10 @@ func Cases() []Case {
 	add("scale", op.KindScale, one(func(x *op.Node) *op.Node { return op.Scale(x, -0.7) }), s)
 	add("addconst", op.KindAddConst, one(func(x *op.Node) *op.Node { return op.AddConst(x, 0.3) }), s)
 	add("pow", op.KindPow, one(func(x *op.Node) *op.Node { return op.Pow(x, -0.5) }), s).Positive = true
+	logOf := one(func(x *op.Node) *op.Node { return op.Log(x, 1) }) // some entries lie below the floor
+	add("log", op.KindLog, logOf, s).Positive = true
+	add("log1", op.KindLog1, vjp(0, logOf), s, s).Positive = true
+	add("exp", op.KindPow, one(op.Exp), s)
 	add("fill", op.KindFill, one(func(x *op.Node) *op.Node { return op.Add(op.Fill(x, 2.5), x) }), s)
 	add("sigmoid", op.KindSigmoid, one(op.Sigmoid), s)
 	add("silu", op.KindSiLU, one(op.SiLU), s)

@@ -36,6 +36,16 @@ var kernels = [op.NumKinds]kernel{
 	op.KindPow: func(o *op.Op, x [][]float64, y []float64) {
 		each(y, func(i int) float64 { return math.Pow(x[0][i], o.F) })
 	},
+	op.KindLog: func(o *op.Op, x [][]float64, y []float64) {
+		each(y, func(i int) float64 { return math.Log(max(x[0][i], o.F)) })
+	},
+	op.KindLog1: func(o *op.Op, x [][]float64, y []float64) {
+		for i, v := range x[0] {
+			if v > o.F {
+				y[i] = x[1][i] / v
+			}
+		}
+	},
 	op.KindFill: func(o *op.Op, _ [][]float64, y []float64) { each(y, func(int) float64 { return o.F }) },
 	op.KindCopy: reshape,
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"ddpmlab/ddpm/engine"
@@ -198,5 +199,28 @@ func TestAdamW(t *testing.T) {
 	want, wantEMA := []float32{1 - 0.05 - 0.1, -2 + 0.1 + 0.1}, []float32{1 - 0.25*0.15, -2 + 0.25*0.2}
 	if fmt.Sprint(w, ema) != fmt.Sprint(want, wantEMA) {
 		t.Errorf("weights %v, EMA %v; want %v, %v", w, ema, want, wantEMA)
+	}
+}
+
+// Stop is the identity, and a constant to differentiation: the derivative of
+// stop(x)·x is stop(x).
+func TestStop(t *testing.T) {
+	g := engine.NewGraph()
+	x := g.Input("x", 3)
+	y := op.Sum(op.Mul(op.Stop(x), x), op.Scalar, 0)
+	grads, err := op.VJP(y, op.Fill(y, 1), []*op.Node{x})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := engine.Compile(engine.Spec{Inputs: []*op.Node{x}, Outputs: []*op.Node{y, grads[0]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := ref.Run(t.Context(), p, [][]float64{{1, -2, 3}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out[0][0] != 14 || !slices.Equal(out[1], []float64{1, -2, 3}) {
+		t.Errorf("stop(x)·x and its gradient = %v, want 14 and x", out)
 	}
 }
