@@ -3,6 +3,8 @@ package kernel
 import (
 	"context"
 	"reflect"
+
+	"ddpmlab/kernel/check"
 )
 
 // interpreter evaluates cells in one session: what a cell declares, later cells see. It
@@ -18,8 +20,9 @@ type interpreter interface {
 	// Complete returns the names that could stand at the byte offset pos of src, and
 	// where the incomplete name begins.
 	Complete(src string, pos int) (names []string, start int)
-	// Inspect describes the name around the byte offset pos of src; "" when unknown.
-	Inspect(src string, pos int) string
+	// Inspect describes the name around the byte offset pos of src, at detail 0 or 1; ""
+	// when unknown.
+	Inspect(src string, pos, detail int) string
 	// Line returns a line of a cell that was evaluated, for error messages.
 	Line(p place) string
 }
@@ -49,6 +52,7 @@ type fault struct {
 	Trace       []place  // callers of the failing line that are in cells, innermost first
 	Stack       []string // frames of compiled code that help, innermost first
 	Interrupted bool
+	Errors      []check.Error // of a cell that was not run: all that is wrong with it
 }
 
 // place is a line of a cell.

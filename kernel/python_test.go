@@ -84,11 +84,11 @@ error interrupted: the cell was interrupted
 ok 43
 ddpmlab 5.4
 ['Sprintln']
-{'text/plain': 'var x int'}
+{'text/plain': 'var x int\n\ndeclared in cell 1, line 1'}
 incomplete
 [[0, 6, 'x + 3']]
 {}
-error compile error: undefined identifier: x
+error compile error: undefined: x
 ok 2
 True
 False
