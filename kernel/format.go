@@ -6,6 +6,7 @@ import (
 	"io"
 	"reflect"
 	"regexp"
+	"sort"
 	"strings"
 	"unsafe"
 
@@ -30,7 +31,7 @@ func (b *boxed) Format(f fmt.State, verb rune) {
 		io.WriteString(f, b.goSyntax())
 		return
 	}
-	fmt.Fprintf(f, fmt.FormatString(f, verb), b.g.mirror(b.v, b.t, true).Interface())
+	fmt.Fprintf(f, fmt.FormatString(f, verb), b.g.mirror(b.v, b.t, mode{top: true}).Interface())
 }
 
 // text is what the value's Error or String method returns, if it has one.
@@ -54,38 +55,114 @@ func (b *boxed) text() (s string, ok bool) {
 
 // goSyntax is the value as %#v prints it.
 func (b *boxed) goSyntax() string {
-	m := b.g.mirror(b.v, b.t, false)
-	s := fmt.Sprintf("%#v", m.Interface())
-	return strings.Replace(s, m.Type().String(), typeText(b.t), 1)
+	var out strings.Builder
+	b.g.writeGo(&out, b.v, b.t, true)
+	return out.String()
+}
+
+// writeGo writes the value v of type t in Go syntax.
+func (g *gomacro) writeGo(out *strings.Builder, v reflect.Value, t xr.Type, top bool) {
+	v = concrete(v, t)
+	list := func(n int, item func(i int)) {
+		out.WriteString(typeText(t) + "{")
+		for i := range n {
+			if i > 0 {
+				out.WriteString(", ")
+			}
+			item(i)
+		}
+		out.WriteString("}")
+	}
+	switch {
+	case t.Kind() == reflect.Interface || xr.IsEmulatedInterface(t):
+		inner, it := dynamic(xr.MakeValue(v), t)
+		switch {
+		case !inner.IsValid():
+			out.WriteString(typeText(t) + "(nil)")
+		case it != nil:
+			g.writeGo(out, inner, it, false)
+		default:
+			fmt.Fprintf(out, "%#v", inner.Interface())
+		}
+	case (t.Kind() == reflect.Slice || t.Kind() == reflect.Map || t.Kind() == reflect.Func || t.Kind() == reflect.Chan) && v.IsNil():
+		out.WriteString(typeText(t) + "(nil)")
+	case t.Kind() == reflect.Pointer && top && !v.IsNil():
+		out.WriteString("&")
+		g.writeGo(out, v.Elem(), t.Elem(), false)
+	case t.Kind() == reflect.Pointer, t.Kind() == reflect.Func, t.Kind() == reflect.Chan:
+		text := "nil"
+		if !v.IsNil() {
+			text = fmt.Sprintf("%#x", v.Pointer())
+		}
+		fmt.Fprintf(out, "(%s)(%s)", typeText(t), text)
+	case t.Kind() == reflect.Struct && declaredInCell(t):
+		list(t.NumField(), func(i int) {
+			out.WriteString(t.Field(i).Name + ":")
+			g.writeGo(out, readable(v.Field(i)), t.Field(i).Type, false)
+		})
+	case t.Kind() == reflect.Slice || t.Kind() == reflect.Array:
+		list(v.Len(), func(i int) { g.writeGo(out, v.Index(i), t.Elem(), false) })
+	case t.Kind() == reflect.Map:
+		keys := v.MapKeys()
+		sort.Slice(keys, func(i, j int) bool { return fmt.Sprint(keys[i]) < fmt.Sprint(keys[j]) })
+		list(len(keys), func(i int) {
+			g.writeGo(out, keys[i], t.Key(), false)
+			out.WriteString(":")
+			g.writeGo(out, v.MapIndex(keys[i]), t.Elem(), false)
+		})
+	default:
+		fmt.Fprintf(out, "%#v", v.Interface())
+	}
+}
+
+// mode is where in a value that is printed a part of it is.
+type mode struct {
+	top     bool // the value itself: what its methods print has been tried
+	methods bool // methods print the part
+	plain   bool // in an unexported field, where fmt calls no methods
+	depth   int
+}
+
+func (m mode) inside() mode { return mode{methods: !m.plain, plain: m.plain, depth: m.depth + 1} }
+
+// maxDepth is how deep the parts of a type are looked at that contains itself.
+const maxDepth = 8
+
+func (m mode) field(name string) mode {
+	m.plain = m.plain || !isUpper(name)
+	return m.inside()
 }
 
 // mirror is the value as fmt should see it: fields have the names the cell gave them, and
 // what has methods to print it with is in a box. A pointer at the top is followed, as fmt
 // does; below it prints as an address.
-func (g *gomacro) mirror(v reflect.Value, t xr.Type, top bool) reflect.Value {
+func (g *gomacro) mirror(v reflect.Value, t xr.Type, m mode) reflect.Value {
+	v = concrete(v, t)
 	switch {
 	case t.Kind() == reflect.Interface || xr.IsEmulatedInterface(t):
 		inner, it := dynamic(xr.MakeValue(v), t)
 		switch {
 		case !inner.IsValid():
 			return reflect.Zero(reflect.TypeFor[any]())
+		case it != nil && m.plain:
+			return g.mirror(inner, it, mode{plain: true}).Convert(reflect.TypeFor[any]())
 		case it != nil:
 			return reflect.ValueOf(g.box(inner, it).any()).Convert(reflect.TypeFor[any]())
 		}
 		return inner.Convert(reflect.TypeFor[any]())
-	case !top && g.prints(t):
+	case m.methods && g.prints(t):
 		return reflect.ValueOf(g.box(v, t).any()).Convert(reflect.TypeFor[any]())
-	case !g.differs(t, top):
+	case !g.differs(t, m):
 		return v
 	}
-	to := g.mirrorType(t, top)
+	to := g.mirrorType(t, m)
 	switch t.Kind() {
 	case reflect.Pointer:
 		if v.IsNil() {
 			return reflect.Zero(to)
 		}
 		p := reflect.New(to.Elem())
-		p.Elem().Set(g.mirror(v.Elem(), t.Elem(), false))
+		p.Elem().Set(g.mirror(v.Elem(), t.Elem(), m.inside()))
 		return p
 	case reflect.Struct:
 		out := reflect.New(to).Elem()
@@ -94,7 +171,7 @@ func (g *gomacro) mirror(v reflect.Value, t xr.Type, top bool) reflect.Value {
 			if !f.CanSet() {
 				f = reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem()
 			}
-			f.Set(g.mirror(readable(v.Field(i)), t.Field(i).Type, false))
+			f.Set(g.mirror(readable(v.Field(i)), t.Field(i).Type, m.field(t.Field(i).Name)))
 		}
 		return out
 	case reflect.Slice:
@@ -103,13 +180,13 @@ func (g *gomacro) mirror(v reflect.Value, t xr.Type, top bool) reflect.Value {
 		}
 		out := reflect.MakeSlice(to, v.Len(), v.Len())
 		for i := range v.Len() {
-			out.Index(i).Set(g.mirror(v.Index(i), t.Elem(), false))
+			out.Index(i).Set(g.mirror(v.Index(i), t.Elem(), m.inside()))
 		}
 		return out
 	case reflect.Array:
 		out := reflect.New(to).Elem()
 		for i := range v.Len() {
-			out.Index(i).Set(g.mirror(v.Index(i), t.Elem(), false))
+			out.Index(i).Set(g.mirror(v.Index(i), t.Elem(), m.inside()))
 		}
 		return out
 	case reflect.Map:
@@ -118,9 +195,18 @@ func (g *gomacro) mirror(v reflect.Value, t xr.Type, top bool) reflect.Value {
 		}
 		out := reflect.MakeMap(to)
 		for iter := v.MapRange(); iter.Next(); {
-			out.SetMapIndex(g.mirror(iter.Key(), t.Key(), false), g.mirror(iter.Value(), t.Elem(), false))
+			out.SetMapIndex(g.mirror(iter.Key(), t.Key(), m.inside()), g.mirror(iter.Value(), t.Elem(), m.inside()))
 		}
 		return out
+	}
+	return v
+}
+
+// concrete is a value as one of its type: gomacro keeps one of a type that contains itself
+// in an interface.
+func concrete(v reflect.Value, t xr.Type) reflect.Value {
+	for v.Kind() == reflect.Interface && t.Kind() != reflect.Interface && !xr.IsEmulatedInterface(t) && !v.IsNil() {
+		v = v.Elem()
 	}
 	return v
 }
@@ -143,58 +229,61 @@ func (g *gomacro) prints(t xr.Type) bool {
 }
 
 // differs reports whether the mirror of a type is another type.
-func (g *gomacro) differs(t xr.Type, top bool) bool {
+func (g *gomacro) differs(t xr.Type, m mode) bool {
+	if m.depth > maxDepth {
+		return false
+	}
 	switch t.Kind() {
 	case reflect.Interface:
 		return t.NumMethod() > 0
 	case reflect.Pointer:
-		if xr.IsEmulatedInterface(t) || !top && g.prints(t) {
+		if xr.IsEmulatedInterface(t) || m.methods && g.prints(t) {
 			return true
 		}
-		return top && g.differs(t.Elem(), false)
+		return m.top && g.differs(t.Elem(), m.inside())
 	case reflect.Struct:
-		if !top && g.prints(t) {
+		if m.methods && g.prints(t) {
 			return true
 		}
 		if !declaredInCell(t) {
 			return false
 		}
 		for i := range t.NumField() {
-			if t.Field(i).Name != t.ReflectType().Field(i).Name || g.differs(t.Field(i).Type, false) {
+			if t.Field(i).Name != t.ReflectType().Field(i).Name || g.differs(t.Field(i).Type, m.field(t.Field(i).Name)) {
 				return true
 			}
 		}
 		return false
 	case reflect.Slice, reflect.Array:
-		return !top && g.prints(t) || g.differs(t.Elem(), false)
+		return m.methods && g.prints(t) || g.differs(t.Elem(), m.inside())
 	case reflect.Map:
-		return !top && g.prints(t) || g.differs(t.Key(), false) || g.differs(t.Elem(), false)
+		return m.methods && g.prints(t) || g.differs(t.Key(), m.inside()) || g.differs(t.Elem(), m.inside())
 	}
-	return !top && g.prints(t)
+	return m.methods && g.prints(t)
 }
 
 // mirrorType is the type of a mirror.
-func (g *gomacro) mirrorType(t xr.Type, top bool) reflect.Type {
+func (g *gomacro) mirrorType(t xr.Type, m mode) reflect.Type {
 	switch {
-	case t.Kind() == reflect.Interface || xr.IsEmulatedInterface(t), !top && g.prints(t):
+	case t.Kind() == reflect.Interface || xr.IsEmulatedInterface(t), m.methods && g.prints(t):
 		return reflect.TypeFor[any]()
-	case !g.differs(t, top):
+	case !g.differs(t, m):
 		return t.ReflectType()
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		return reflect.PointerTo(g.mirrorType(t.Elem(), false))
+		return reflect.PointerTo(g.mirrorType(t.Elem(), m.inside()))
 	case reflect.Slice:
-		return reflect.SliceOf(g.mirrorType(t.Elem(), false))
+		return reflect.SliceOf(g.mirrorType(t.Elem(), m.inside()))
 	case reflect.Array:
-		return reflect.ArrayOf(t.Len(), g.mirrorType(t.Elem(), false))
+		return reflect.ArrayOf(t.Len(), g.mirrorType(t.Elem(), m.inside()))
 	case reflect.Map:
-		return reflect.MapOf(g.mirrorType(t.Key(), false), g.mirrorType(t.Elem(), false))
+		return reflect.MapOf(g.mirrorType(t.Key(), m.inside()), g.mirrorType(t.Elem(), m.inside()))
 	case reflect.Struct:
 		var fields []reflect.StructField
 		for i := range t.NumField() {
 			f := t.Field(i)
-			sf := reflect.StructField{Name: f.Name, Type: g.mirrorType(f.Type, false)}
+			sf := reflect.StructField{Name: f.Name, Type: g.mirrorType(f.Type, m.field(f.Name))}
 			if f.Name != "" && !isUpper(f.Name) {
 				sf.PkgPath = "main"
 			}
@@ -217,4 +306,80 @@ var (
 // goTypeName is gomacro's name of a type as Go writes it.
 func goTypeName(s string) string {
 	return folders.ReplaceAllString(redeclared.ReplaceAllString(s, ""), "")
+}
+
+// bindPrinting makes cells call fmt's functions by way of ones that know boxes.
+func (g *gomacro) bindPrinting(set func(name string, f any)) {
+	set("Print", func(a ...any) (int, error) { return fmt.Print(operands(a)...) })
+	set("Sprint", func(a ...any) string { return fmt.Sprint(operands(a)...) })
+	set("Fprint", func(w io.Writer, a ...any) (int, error) { return fmt.Fprint(w, operands(a)...) })
+	set("Append", func(b []byte, a ...any) []byte { return fmt.Append(b, operands(a)...) })
+	set("Printf", func(format string, a ...any) (int, error) {
+		format, a = verbs(format, a)
+		return fmt.Printf(format, a...)
+	})
+	set("Sprintf", func(format string, a ...any) string {
+		format, a = verbs(format, a)
+		return fmt.Sprintf(format, a...)
+	})
+	set("Fprintf", func(w io.Writer, format string, a ...any) (int, error) {
+		format, a = verbs(format, a)
+		return fmt.Fprintf(w, format, a...)
+	})
+	set("Appendf", func(b []byte, format string, a ...any) []byte {
+		format, a = verbs(format, a)
+		return fmt.Appendf(b, format, a...)
+	})
+	set("Errorf", func(format string, a ...any) error {
+		format, a = verbs(format, a)
+		return fmt.Errorf(format, a...)
+	})
+}
+
+// operands are what Print prints, which puts spaces between operands unless one is a string.
+func operands(a []any) []any {
+	out := append([]any(nil), a...)
+	for i, x := range out {
+		if v, t := dynamic(xr.ValueOf(x), nil); t != nil && v.Kind() == reflect.String {
+			out[i] = fmt.Sprint(x)
+		}
+	}
+	return out
+}
+
+// verbs rewrites the verbs that fmt does not ask a Formatter for: %T and %p of boxes, and of
+// proxies.
+func verbs(format string, a []any) (string, []any) {
+	if !strings.Contains(format, "T") && !strings.Contains(format, "p") {
+		return format, a
+	}
+	out := append([]any(nil), a...)
+	text := []byte(format)
+	arg := 0
+	for i := 0; i < len(text); i++ {
+		if text[i] != '%' {
+			continue
+		}
+		for i++; i < len(text) && strings.IndexByte("+-# 0123456789.*", text[i]) >= 0; i++ {
+			if text[i] == '*' {
+				arg++
+			}
+		}
+		switch {
+		case i >= len(text) || text[i] == '[': // indexes are left alone
+			return format, a
+		case text[i] == '%':
+			continue
+		case (text[i] == 'T' || text[i] == 'p') && arg < len(a):
+			if v, t := dynamic(xr.ValueOf(a[arg]), nil); t != nil {
+				if text[i] == 'T' {
+					text[i], out[arg] = 's', typeText(t)
+				} else {
+					out[arg] = v.Interface()
+				}
+			}
+		}
+		arg++
+	}
+	return string(text), out
 }

@@ -144,9 +144,12 @@ func (g *gomacro) declareHooks() {
 	ir.DeclBuiltin(lower.Elem, fast.Builtin{Compile: compileElem, ArgMin: 2, ArgMax: 2})
 	g.declareInterfaces()
 
-	ir.ImportPackage("_", "fmt") // for values that are a fmt.Stringer
-	imp := ir.ImportPackage("_", "time")
-	imp.Vals[imp.Binds["Sleep"].Desc.Index()] = xr.ValueOf(g.sleep)
+	bind := func(path string) func(name string, f any) {
+		imp := ir.ImportPackage("_", path)
+		return func(name string, f any) { imp.Vals[imp.Binds[name].Desc.Index()] = xr.ValueOf(f) }
+	}
+	bind("time")("Sleep", g.sleep)
+	g.bindPrinting(bind("fmt"))
 }
 
 // same makes a builtin whose result has its argument's type, and is computed by f if that

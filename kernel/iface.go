@@ -60,6 +60,7 @@ type boxes struct {
 
 // box puts a value of a cell's type into an any.
 func (g *gomacro) box(v reflect.Value, t xr.Type) *boxed {
+	v = concrete(v, t)
 	own := reflect.New(v.Type()).Elem()
 	own.Set(v)
 	b := &boxed{g: g, v: own, t: t}

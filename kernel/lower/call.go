@@ -27,7 +27,12 @@ func (l *lowerer) callExpr(x *ast.CallExpr) ast.Expr {
 	if special := l.special(x, callee); special != nil {
 		return special
 	}
-	fun := l.expr(x.Fun)
+	var fun ast.Expr
+	if sel, ok := ast.Unparen(x.Fun).(*ast.SelectorExpr); ok {
+		fun = l.selector(sel)
+	} else {
+		fun = l.expr(x.Fun)
+	}
 	if _, ok := ast.Unparen(x.Fun).(*ast.FuncLit); ok {
 		fun = &ast.ParenExpr{Lparen: pos, X: ast.Unparen(fun).(*ast.FuncLit), Rparen: pos}
 	}

@@ -51,13 +51,16 @@ func (l *lowerer) expr(x ast.Expr) ast.Expr {
 	case *ast.CompositeLit:
 		return l.composite(x)
 	case *ast.SelectorExpr:
+		if sel := l.info.Selections[x]; sel != nil && sel.Kind() == types.MethodVal && l.declared(sel.Recv()) {
+			return l.methodValue(x, sel)
+		}
 		return l.selector(x)
 	case *ast.IndexExpr:
 		return l.index(x)
 	case *ast.IndexListExpr:
 		l.refuse(pos, "use generic functions and types")
 	case *ast.SliceExpr:
-		return &ast.SliceExpr{X: l.expr(x.X), Lbrack: x.Lbrack, Low: l.expr(x.Low), High: l.expr(x.High), Max: l.expr(x.Max), Slice3: x.Slice3, Rbrack: x.Rbrack}
+		return &ast.SliceExpr{X: l.expr(x.X), Lbrack: x.Lbrack, Low: l.asInt(x.Low), High: l.asInt(x.High), Max: l.asInt(x.Max), Slice3: x.Slice3, Rbrack: x.Rbrack}
 	case *ast.StarExpr:
 		return &ast.StarExpr{Star: x.Star, X: l.expr(x.X)}
 	case *ast.UnaryExpr:
@@ -166,6 +169,9 @@ func (l *lowerer) selector(x *ast.SelectorExpr) ast.Expr {
 		if len(sel.Index()) > 1 && l.declared(sel.Recv()) {
 			l.refuse(x.Pos(), "name the method %s, which %s has from a field, without a value", x.Sel.Name, l.typeString(sel.Recv()))
 		}
+		if l.declared(sel.Recv()) {
+			return l.methodExpr(x, sel)
+		}
 		return &ast.SelectorExpr{X: &ast.ParenExpr{Lparen: x.Pos(), X: out, Rparen: x.Pos()}, Sel: x.Sel}
 	}
 	if l.declared(sel.Recv()) {
@@ -225,14 +231,24 @@ func (l *lowerer) index(x *ast.IndexExpr) ast.Expr {
 		out.Index = l.conv(x.Index, m.Key())
 		return out
 	}
-	out.Index = l.expr(x.Index)
-	if b, ok := l.typeOf(x.Index).Underlying().(*types.Basic); ok && b.Kind() != types.Int {
-		out.Index = l.call(l.ident("int", x.Index.Pos()), x.Index.Pos(), out.Index)
-		if b.Kind() == types.Uint64 || b.Kind() == types.Uint || b.Kind() == types.Uintptr {
-			return out // one over the largest int becomes negative: out of range, too
-		}
-	}
+	out.Index = l.asInt(x.Index)
 	return out
+}
+
+// asInt is an index or a bound as an int, which the interpreter wants. An unsigned one over
+// the largest int becomes negative, and is out of range too.
+func (l *lowerer) asInt(x ast.Expr) ast.Expr {
+	if x == nil {
+		return nil
+	}
+	pos := x.Pos()
+	if v := l.info.Types[x].Value; v != nil {
+		return l.constant(v, types.Typ[types.Int], pos)
+	}
+	if b, ok := types.Unalias(l.typeOf(x)).(*types.Basic); ok && b.Kind() == types.Int {
+		return l.expr(x)
+	}
+	return l.call(l.ident("int", pos), pos, l.expr(x))
 }
 
 func (l *lowerer) binary(x *ast.BinaryExpr) ast.Expr {
@@ -348,6 +364,10 @@ func (l *lowerer) conv(x ast.Expr, to types.Type) ast.Expr {
 	from = types.Default(from)
 	out := l.expr(x)
 	pos := x.Pos()
+	if n := l.selfContaining(from); n != nil {
+		l.refuse(pos, "make an interface of, or print, a value of a type that contains itself (%s); print its fields", n.Obj().Name())
+		return out
+	}
 	switch {
 	case types.Identical(from, to):
 		return out
@@ -375,6 +395,34 @@ func (l *lowerer) conv(x ast.Expr, to types.Type) ast.Expr {
 		return l.test(Iface, pos, out, l.typ(to, pos))
 	}
 	return l.call(&ast.ParenExpr{Lparen: pos, X: l.typ(to, pos), Rparen: pos}, pos, out)
+}
+
+// selfContaining is the first type of a cell that t is made of and that contains itself.
+func (l *lowerer) selfContaining(t types.Type) (found *types.Named) {
+	seen := map[types.Type]bool{}
+	var visit func(types.Type)
+	visit = func(t types.Type) {
+		t = types.Unalias(t)
+		if seen[t] || found != nil || types.IsInterface(t) {
+			return
+		}
+		seen[t] = true
+		if n, ok := t.(*types.Named); ok {
+			if n.Obj().Pkg() != l.cell.Pkg {
+				return
+			}
+			if containsItself(n) {
+				found = n
+				return
+			}
+		}
+		if _, ok := t.Underlying().(*types.Signature); ok {
+			return
+		}
+		components(t.Underlying(), visit)
+	}
+	visit(t)
+	return found
 }
 
 // localType is the type behind t, if a function declares it.

@@ -164,7 +164,8 @@ func (l *lowerer) run() {
 		}
 		for k, i := range ready { // what a function mentions that comes later is declared before it
 			for _, j := range c.Mentions(c.Items[i].Node, declares) {
-				if slices.Contains(ready[k+1:], j) && !stubbed[j] {
+				itself := j == i && c.Items[i].Node.(*ast.FuncDecl).Recv != nil
+				if (itself || slices.Contains(ready[k+1:], j)) && !stubbed[j] {
 					stubbed[j] = true
 					if d := l.funcDecl(c.Items[j].Node.(*ast.FuncDecl), true); d != nil {
 						l.step(d, -1)
@@ -259,8 +260,14 @@ func (l *lowerer) item(i int, it check.Item) {
 // lastValue is the cell's value. One of an untyped constant has its default type.
 func (l *lowerer) lastValue(x ast.Expr) ast.Node {
 	tv := l.info.Types[x]
+	if tv.Type == nil || tv.IsVoid() {
+		return &ast.ExprStmt{X: l.expr(x)}
+	}
 	if tv.Value != nil {
 		return l.constant(tv.Value, types.Default(tv.Type), x.Pos())
+	}
+	if n := l.selfContaining(types.Default(tv.Type)); n != nil {
+		l.refuse(x.Pos(), "show a value of a type that contains itself (%s)", n.Obj().Name())
 	}
 	return &ast.ExprStmt{X: l.expr(x)}
 }
@@ -354,6 +361,38 @@ func recursive(t types.Type) *types.Named {
 	return found
 }
 
+// behind is the named type that a receiver's type is, or points to.
+func behind(t types.Type) *types.Named {
+	if p, ok := types.Unalias(t).(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	n, _ := types.Unalias(t).(*types.Named)
+	return n
+}
+
+// containsItself reports whether values of the type can hold others of it.
+func containsItself(t *types.Named) (found bool) {
+	seen := map[types.Type]bool{}
+	var visit func(types.Type)
+	visit = func(u types.Type) {
+		u = types.Unalias(u)
+		found = found || u == t && len(seen) > 0
+		if seen[u] || found {
+			return
+		}
+		seen[u] = true
+		if n, ok := u.(*types.Named); ok && n.Obj().Pkg() != t.Obj().Pkg() {
+			return
+		}
+		if types.IsInterface(u) {
+			return
+		}
+		components(u.Underlying(), visit)
+	}
+	visit(t)
+	return found
+}
+
 // components calls f for the types that an unnamed type is made of.
 func components(t types.Type, f func(types.Type)) {
 	switch t := t.(type) {
@@ -410,6 +449,12 @@ func (l *lowerer) funcDecl(d *ast.FuncDecl, stub bool) ast.Node {
 	}
 	if sig.RecvTypeParams() != nil {
 		return nil // its type is refused
+	}
+	if recv := sig.Recv(); recv != nil && !stub {
+		if n := behind(recv.Type()); n != nil && containsItself(n) {
+			l.refuse(d.Name.Pos(), "declare methods of a type that contains itself (%s); write a function", n.Obj().Name())
+			return nil
+		}
 	}
 	if d.Body == nil {
 		l.refuse(d.Pos(), "declare a function without a body")

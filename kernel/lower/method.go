@@ -37,7 +37,7 @@ func (l *lowerer) promoted(t types.Type) {
 	methods := types.NewMethodSet(types.NewPointer(t))
 	for i := range methods.Len() {
 		m := methods.At(i)
-		if len(m.Index()) < 2 {
+		if len(m.Index()) < 2 || !m.Obj().Exported() && m.Obj().Pkg() != l.cell.Pkg {
 			continue
 		}
 		var path []string
@@ -111,4 +111,73 @@ func (l *lowerer) expose(t *types.Named, fn *types.Func, path []string, pos toke
 	}
 	lit := &ast.FuncLit{Type: ft, Body: &ast.BlockStmt{Lbrace: pos, List: []ast.Stmt{body}, Rbrace: pos}}
 	l.step(&ast.ExprStmt{X: l.hook(Method, pos, text(l.typeName(t.Obj())), text(fn.Name()), lit)}, -1)
+}
+
+// methodExpr is T.M of a cell's type as a function literal that calls the method.
+func (l *lowerer) methodExpr(x *ast.SelectorExpr, sel *types.Selection) ast.Expr {
+	pos := x.Pos()
+	sig := l.info.TypeOf(x).(*types.Signature)
+	ft := l.funcType(sig, pos)
+	var args []ast.Expr
+	for i, f := range ft.Params.List {
+		name := fmt.Sprintf("‹a%d›", i)
+		f.Names = []*ast.Ident{l.ident(name, pos)}
+		args = append(args, l.ident(name, pos))
+	}
+	recv := args[0]
+	if fn, ok := sel.Obj().(*types.Func); ok && !isInterface(sel.Recv()) {
+		recv = l.receiver(recv, sel.Recv(), fn, pos)
+	}
+	call := l.call(&ast.SelectorExpr{X: recv, Sel: x.Sel}, pos, args[1:]...)
+	if sig.Variadic() {
+		call.Ellipsis = pos
+	}
+	var body ast.Stmt = &ast.ExprStmt{X: call}
+	if sig.Results().Len() > 0 {
+		body = &ast.ReturnStmt{Return: pos, Results: []ast.Expr{call}}
+	}
+	return &ast.FuncLit{Type: ft, Body: &ast.BlockStmt{Lbrace: pos, List: []ast.Stmt{body}, Rbrace: pos}}
+}
+
+// methodValue is x.M without a call: a function with the receiver of now.
+func (l *lowerer) methodValue(x *ast.SelectorExpr, sel *types.Selection) ast.Expr {
+	pos := x.Pos()
+	bound, ok := l.selector(x).(*ast.SelectorExpr)
+	if !ok {
+		return bound
+	}
+	fn := sel.Obj().(*types.Func)
+	recv := fn.Signature().Recv().Type()
+	if isInterface(recv) {
+		recv = sel.Recv()
+		if len(sel.Index()) > 1 {
+			l.refuse(pos, "take a method of an embedded interface as a value; write a function literal that calls it")
+		}
+	}
+	value := bound.X
+	if _, want := types.Unalias(recv).(*types.Pointer); want {
+		if _, name := value.(*ast.Ident); name {
+			if _, have := types.Unalias(sel.Recv()).(*types.Pointer); !have {
+				value = &ast.UnaryExpr{OpPos: pos, Op: token.AND, X: value}
+			}
+		}
+	}
+	sig := l.info.TypeOf(x).(*types.Signature)
+	r := l.temp("r")
+	ft := l.funcType(sig, pos)
+	call := l.call(&ast.SelectorExpr{X: l.ident(r, pos), Sel: x.Sel}, pos)
+	for i, f := range ft.Params.List {
+		name := fmt.Sprintf("‹a%d›", i)
+		f.Names = []*ast.Ident{l.ident(name, pos)}
+		call.Args = append(call.Args, l.ident(name, pos))
+	}
+	if sig.Variadic() {
+		call.Ellipsis = pos
+	}
+	var body ast.Stmt = &ast.ExprStmt{X: call}
+	if sig.Results().Len() > 0 {
+		body = &ast.ReturnStmt{Return: pos, Results: []ast.Expr{call}}
+	}
+	lit := &ast.FuncLit{Type: ft, Body: &ast.BlockStmt{Lbrace: pos, List: []ast.Stmt{body}, Rbrace: pos}}
+	return l.literal(pos, []string{r}, []types.Type{recv}, sig, []ast.Stmt{&ast.ReturnStmt{Return: pos, Results: []ast.Expr{lit}}}, value)
 }
