@@ -87,11 +87,11 @@ func compiled(t *testing.T, cases []differ) map[string]string {
 	var imports strings.Builder
 	seen := map[string]bool{}
 	for _, m := range regexp.MustCompile(`\b([a-z]+)\.[A-Z]`).FindAllStringSubmatch(src, -1) {
-		path := map[string]string{"json": "encoding/json", "heap": "container/heap", "atomic": "sync/atomic"}[m[1]]
+		path := map[string]string{"json": "encoding/json", "heap": "container/heap", "atomic": "sync/atomic", "bits": "math/bits"}[m[1]]
 		if path == "" {
 			path = m[1]
 		}
-		if !seen[path] && slices.Contains(export.Paths(), path) {
+		if !seen[path] && path != "log" && slices.Contains(export.Paths(), path) {
 			seen[path] = true
 			fmt.Fprintf(&imports, "import %q\n", path)
 		}

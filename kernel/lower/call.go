@@ -23,6 +23,11 @@ func (l *lowerer) callExpr(x *ast.CallExpr) ast.Expr {
 		l.refuse(pos, "call this")
 		return l.ident("nil", pos)
 	}
+	if len(x.Args) == 1 {
+		if t, ok := l.info.TypeOf(x.Args[0]).(*types.Tuple); ok && l.spread(t, sig.Params(), sig.Variadic()) {
+			return l.spreadCall(x, t, sig)
+		}
+	}
 	callee := l.callee(x.Fun)
 	if special := l.special(x, callee); special != nil {
 		return special
@@ -68,16 +73,6 @@ func (l *lowerer) args(x *ast.CallExpr, sig *types.Signature, callee *types.Func
 		}
 		return nil
 	}
-	if len(x.Args) == 1 {
-		if t, ok := l.info.TypeOf(x.Args[0]).(*types.Tuple); ok { // f(g())
-			for i := range t.Len() {
-				if to := param(i); isInterface(to) && !types.Identical(to, t.At(i).Type()) && !(isAny(to) && !isInterface(t.At(i).Type()) && !l.declared(t.At(i).Type())) {
-					l.refuse(x.Args[0].Pos(), "pass several results on where one becomes an interface; assign them first")
-				}
-			}
-			return []ast.Expr{l.expr(x.Args[0])}
-		}
-	}
 	view := l.view(callee)
 	for i, a := range x.Args {
 		to := param(i)
@@ -100,6 +95,69 @@ func (l *lowerer) args(x *ast.CallExpr, sig *types.Signature, callee *types.Func
 		}
 	}
 	return out
+}
+
+// spread reports whether one of several results, passed on as they are, becomes an
+// interface.
+func (l *lowerer) spread(t, to *types.Tuple, variadic bool) bool {
+	for i := range t.Len() {
+		var want types.Type
+		switch {
+		case variadic && i >= to.Len()-1:
+			if s, ok := types.Unalias(to.At(to.Len() - 1).Type()).(*types.Slice); ok {
+				want = s.Elem()
+			}
+		case i < to.Len():
+			want = to.At(i).Type()
+		}
+		if want != nil && isInterface(want) && !types.Identical(want, t.At(i).Type()) {
+			return true
+		}
+	}
+	return false
+}
+
+// spreadCall is f(g()) as func(a0 A, a1 B) R { return f(a0, a1) }(g()).
+func (l *lowerer) spreadCall(x *ast.CallExpr, t *types.Tuple, sig *types.Signature) ast.Expr {
+	pos := x.Pos()
+	args := l.held(t, pos)
+	inner := &ast.CallExpr{Fun: x.Fun, Lparen: x.Lparen, Args: args, Rparen: x.Rparen}
+	l.info.Types[inner] = l.info.Types[x]
+	var body ast.Stmt
+	if sig.Results().Len() > 0 {
+		body = &ast.ReturnStmt{Return: pos, Results: []ast.Expr{l.expr(inner)}}
+	} else {
+		body = &ast.ExprStmt{X: l.expr(inner)}
+	}
+	return l.holding(args, t, sig.Results(), body, l.expr(x.Args[0]), pos)
+}
+
+// held are fresh names for several results.
+func (l *lowerer) held(t *types.Tuple, pos token.Pos) (names []ast.Expr) {
+	for v := range t.Variables() {
+		id := l.ident(l.temp("a"), pos)
+		l.info.Types[id] = types.TypeAndValue{Type: v.Type()}
+		obj := types.NewVar(pos, l.cell.Pkg, id.Name, v.Type())
+		l.info.Uses[id] = obj
+		names = append(names, id)
+	}
+	return names
+}
+
+// holding calls, with several results, a function literal whose parameters are the names.
+func (l *lowerer) holding(names []ast.Expr, t, results *types.Tuple, body ast.Stmt, call ast.Expr, pos token.Pos) ast.Expr {
+	ft := &ast.FuncType{Func: pos, Params: &ast.FieldList{Opening: pos, Closing: pos}}
+	for i, n := range names {
+		ft.Params.List = append(ft.Params.List, l.field(n.(*ast.Ident).Name, l.typ(t.At(i).Type(), pos), pos))
+	}
+	if results.Len() > 0 {
+		ft.Results = &ast.FieldList{Opening: pos, Closing: pos}
+		for v := range results.Variables() {
+			ft.Results.List = append(ft.Results.List, l.field("", l.typ(v.Type(), pos), pos))
+		}
+	}
+	lit := &ast.FuncLit{Type: ft, Body: &ast.BlockStmt{Lbrace: pos, List: []ast.Stmt{body}, Rbrace: pos}}
+	return l.call(&ast.ParenExpr{Lparen: pos, X: lit, Rparen: pos}, pos, call)
 }
 
 // view is what a compiled function does with a value of an empty interface.

@@ -200,8 +200,12 @@ func (l *lowerer) receiver(x ast.Expr, t types.Type, fn *types.Func, pos token.P
 	_, have := types.Unalias(t).(*types.Pointer)
 	_, want := types.Unalias(fn.Signature().Recv().Type()).(*types.Pointer)
 	_, name := x.(*ast.Ident)
+	_, isStruct := types.Unalias(t).Underlying().(*types.Struct)
+	if p, ok := types.Unalias(t).(*types.Pointer); ok {
+		_, isStruct = p.Elem().Underlying().(*types.Struct)
+	}
 	switch {
-	case have && !want:
+	case have && (!want || !isStruct):
 		return &ast.ParenExpr{Lparen: pos, X: &ast.StarExpr{Star: pos, X: x}, Rparen: pos}
 	case want && !have && !name:
 		return &ast.ParenExpr{Lparen: pos, X: &ast.UnaryExpr{OpPos: pos, Op: token.AND, X: x}, Rparen: pos}

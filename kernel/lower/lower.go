@@ -240,7 +240,12 @@ func isDecl(n ast.Node, tok token.Token) bool {
 func (l *lowerer) item(i int, it check.Item) {
 	switch n := it.Node.(type) {
 	case *ast.GenDecl:
-		l.step(l.varDecl(n), i)
+		for k, d := range l.varSpecs(n) {
+			if k > 0 {
+				i = -1
+			}
+			l.step(d, i)
+		}
 	case *ast.AssignStmt:
 		if n.Tok == token.DEFINE {
 			l.redefined(it, n)
@@ -255,6 +260,27 @@ func (l *lowerer) item(i int, it check.Item) {
 	case ast.Stmt:
 		l.step(l.stmt(n), i)
 	}
+}
+
+// varSpecs is a declaration of variables as one node for each line. One of several results
+// is a := to the interpreter.
+func (l *lowerer) varSpecs(d *ast.GenDecl) (out []ast.Node) {
+	for _, s := range l.varDecl(d).Specs {
+		vs := s.(*ast.ValueSpec)
+		if len(vs.Names) == 1 || len(vs.Values) != 1 || vs.Type != nil {
+			out = append(out, &ast.GenDecl{TokPos: d.TokPos, Tok: token.VAR, Specs: []ast.Spec{vs}})
+			continue
+		}
+		a := &ast.AssignStmt{TokPos: vs.Pos(), Tok: token.ASSIGN, Rhs: vs.Values}
+		for _, id := range vs.Names {
+			if id.Name != "_" {
+				a.Tok = token.DEFINE
+			}
+			a.Lhs = append(a.Lhs, id)
+		}
+		out = append(out, a)
+	}
+	return out
 }
 
 // lastValue is the cell's value. One of an untyped constant has its default type.

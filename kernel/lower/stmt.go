@@ -128,12 +128,27 @@ func (l *lowerer) assignment(s *ast.AssignStmt) ast.Stmt {
 		return out
 	}
 	out.Rhs = []ast.Expr{l.expr(s.Rhs[0])}
-	if t, ok := l.info.TypeOf(s.Rhs[0]).(*types.Tuple); ok {
-		for i := range min(t.Len(), len(s.Lhs)) {
-			if to := assigned(i); to != nil && isInterface(to) && !types.Identical(to, t.At(i).Type()) {
-				l.refuse(s.Lhs[i].Pos(), "assign one of several results to an interface; use := first")
-			}
+	t, ok := l.info.TypeOf(s.Rhs[0]).(*types.Tuple)
+	if !ok {
+		return out
+	}
+	converts := false
+	for i := range min(t.Len(), len(s.Lhs)) {
+		to := assigned(i)
+		converts = converts || to != nil && isInterface(to) && !types.Identical(to, t.At(i).Type())
+	}
+	switch {
+	case !converts:
+	case s.Tok == token.DEFINE || len(s.Rhs) != 1 || t.Len() != len(s.Lhs):
+		l.refuse(s.Pos(), "assign one of several results to an interface with :=; declare the other names with var, and use =")
+	default: // a, b = g(): { t0, t1 := g(); a, b = t0, t1 }
+		names := l.held(t, s.Pos())
+		first := &ast.AssignStmt{Lhs: names, TokPos: s.TokPos, Tok: token.DEFINE, Rhs: out.Rhs}
+		out.Rhs = nil
+		for i, n := range names {
+			out.Rhs = append(out.Rhs, l.conv(n, assigned(i)))
 		}
+		return &ast.BlockStmt{Lbrace: s.Pos(), List: []ast.Stmt{first, out}, Rbrace: s.End()}
 	}
 	return out
 }
@@ -269,13 +284,15 @@ func (l *lowerer) returnStmt(s *ast.ReturnStmt) ast.Stmt {
 		}
 		return out
 	}
-	for _, x := range s.Results { // return f()
-		if t, ok := l.info.TypeOf(x).(*types.Tuple); ok {
-			for i := range t.Len() {
-				if to := l.results.At(i).Type(); isInterface(to) && !types.Identical(to, t.At(i).Type()) {
-					l.refuse(x.Pos(), "return several results where one becomes an interface; assign them first")
-				}
+	if len(s.Results) == 1 {
+		if t, ok := l.info.TypeOf(s.Results[0]).(*types.Tuple); ok && l.spread(t, l.results, false) { // return g()
+			names := l.held(t, s.Pos())
+			inner := &ast.ReturnStmt{Return: s.Pos()}
+			for i, n := range names {
+				inner.Results = append(inner.Results, l.conv(n, l.results.At(i).Type()))
 			}
+			out.Results = []ast.Expr{l.holding(names, t, l.results, inner, l.expr(s.Results[0]), s.Pos())}
+			return out
 		}
 	}
 	out.Results = l.exprs(s.Results)
