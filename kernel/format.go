@@ -64,7 +64,7 @@ func (b *boxed) goSyntax() string {
 func (g *gomacro) writeGo(out *strings.Builder, v reflect.Value, t xr.Type, top bool) {
 	v = concrete(v, t)
 	list := func(n int, item func(i int)) {
-		out.WriteString(typeText(t) + "{")
+		out.WriteString(g.typeText(t) + "{")
 		for i := range n {
 			if i > 0 {
 				out.WriteString(", ")
@@ -78,14 +78,14 @@ func (g *gomacro) writeGo(out *strings.Builder, v reflect.Value, t xr.Type, top 
 		inner, it := dynamic(xr.MakeValue(v), t)
 		switch {
 		case !inner.IsValid():
-			out.WriteString(typeText(t) + "(nil)")
+			out.WriteString(g.typeText(t) + "(nil)")
 		case it != nil:
 			g.writeGo(out, inner, it, false)
 		default:
 			fmt.Fprintf(out, "%#v", inner.Interface())
 		}
 	case (t.Kind() == reflect.Slice || t.Kind() == reflect.Map || t.Kind() == reflect.Func || t.Kind() == reflect.Chan) && v.IsNil():
-		out.WriteString(typeText(t) + "(nil)")
+		out.WriteString(g.typeText(t) + "(nil)")
 	case t.Kind() == reflect.Pointer && top && !v.IsNil():
 		out.WriteString("&")
 		g.writeGo(out, v.Elem(), t.Elem(), false)
@@ -94,7 +94,7 @@ func (g *gomacro) writeGo(out *strings.Builder, v reflect.Value, t xr.Type, top 
 		if !v.IsNil() {
 			text = fmt.Sprintf("%#x", v.Pointer())
 		}
-		fmt.Fprintf(out, "(%s)(%s)", typeText(t), text)
+		fmt.Fprintf(out, "(%s)(%s)", g.typeText(t), text)
 	case t.Kind() == reflect.Struct && declaredInCell(t):
 		list(t.NumField(), func(i int) {
 			out.WriteString(t.Field(i).Name + ":")
@@ -315,23 +315,23 @@ func (g *gomacro) bindPrinting(set func(name string, f any)) {
 	set("Fprint", func(w io.Writer, a ...any) (int, error) { return fmt.Fprint(w, operands(a)...) })
 	set("Append", func(b []byte, a ...any) []byte { return fmt.Append(b, operands(a)...) })
 	set("Printf", func(format string, a ...any) (int, error) {
-		format, a = verbs(format, a)
+		format, a = g.verbs(format, a)
 		return fmt.Printf(format, a...)
 	})
 	set("Sprintf", func(format string, a ...any) string {
-		format, a = verbs(format, a)
+		format, a = g.verbs(format, a)
 		return fmt.Sprintf(format, a...)
 	})
 	set("Fprintf", func(w io.Writer, format string, a ...any) (int, error) {
-		format, a = verbs(format, a)
+		format, a = g.verbs(format, a)
 		return fmt.Fprintf(w, format, a...)
 	})
 	set("Appendf", func(b []byte, format string, a ...any) []byte {
-		format, a = verbs(format, a)
+		format, a = g.verbs(format, a)
 		return fmt.Appendf(b, format, a...)
 	})
 	set("Errorf", func(format string, a ...any) error {
-		format, a = verbs(format, a)
+		format, a = g.verbs(format, a)
 		return fmt.Errorf(format, a...)
 	})
 }
@@ -349,7 +349,7 @@ func operands(a []any) []any {
 
 // verbs rewrites the verbs that fmt does not ask a Formatter for: %T and %p of boxes, and of
 // proxies.
-func verbs(format string, a []any) (string, []any) {
+func (g *gomacro) verbs(format string, a []any) (string, []any) {
 	if !strings.Contains(format, "T") && !strings.Contains(format, "p") {
 		return format, a
 	}
@@ -373,7 +373,7 @@ func verbs(format string, a []any) (string, []any) {
 		case (text[i] == 'T' || text[i] == 'p') && arg < len(a):
 			if v, t := dynamic(xr.ValueOf(a[arg]), nil); t != nil {
 				if text[i] == 'T' {
-					text[i], out[arg] = 's', typeText(t)
+					text[i], out[arg] = 's', g.typeText(t)
 				} else {
 					out[arg] = v.Interface()
 				}

@@ -124,10 +124,13 @@ func dynamic(x xr.Value, static xr.Type) (reflect.Value, xr.Type) {
 	return v, nil
 }
 
-// declaredInCell reports whether gomacro's type mentions one that a cell declared.
+// declaredInCell reports whether gomacro's type mentions one that a cell declared, or a
+// struct with unexported fields, which gomacro gives names that begin with a mark.
 func declaredInCell(t xr.Type) bool {
-	return strings.Contains(t.String(), "main.")
+	return namedInCell(t) || strings.Contains(t.ReflectType().String(), "𒀸")
 }
+
+func namedInCell(t xr.Type) bool { return strings.Contains(t.String(), "main.") }
 
 // declareInterfaces declares the hooks.
 func (g *gomacro) declareInterfaces() {
@@ -211,7 +214,7 @@ func (g *gomacro) must(_ *fast.Comp, from, to xr.Type) (xr.Type, func(xr.Value) 
 	return to, func(x xr.Value) reflect.Value {
 		v, t := dynamic(x, from)
 		if !g.holds(v, t, to) {
-			panic(assertionError(v, t, from, to))
+			panic(g.assertionError(v, t, from, to))
 		}
 		return g.converted(v, t, to)
 	}
@@ -316,7 +319,7 @@ func (g *gomacro) proxy(v reflect.Value, t, to xr.Type) reflect.Value {
 	for i := 1; i < typ.NumField(); i++ {
 		f, ok := g.methodOf(t, strings.TrimSuffix(typ.Field(i).Name, "_"))
 		if !ok {
-			panic(fmt.Sprintf("%s has no method %s", typeText(t), typ.Field(i).Name))
+			panic(fmt.Sprintf("%s has no method %s", g.typeText(t), typ.Field(i).Name))
 		}
 		p.Elem().Field(i).Set(reflect.MakeFunc(typ.Field(i).Type, func(args []reflect.Value) []reflect.Value {
 			args = append([]reflect.Value{recv}, args[1:]...)
@@ -345,26 +348,29 @@ type typeError struct{ msg string }
 func (e *typeError) Error() string { return e.msg }
 func (e *typeError) RuntimeError() {}
 
-func assertionError(v reflect.Value, t, from, to xr.Type) error {
+func (g *gomacro) assertionError(v reflect.Value, t, from, to xr.Type) error {
 	source := "interface {}"
 	if from.NumMethod() > 0 {
-		source = typeText(from)
+		source = g.typeText(from)
 	}
 	have := "nil"
 	switch {
 	case t != nil:
-		have = typeText(t)
+		have = g.typeText(t)
 	case v.IsValid():
 		have = v.Type().String()
 	}
 	if to.Kind() == reflect.Interface && v.IsValid() {
-		return &typeError{fmt.Sprintf("interface conversion: %s is not %s", have, typeText(to))}
+		return &typeError{fmt.Sprintf("interface conversion: %s is not %s", have, g.typeText(to))}
 	}
-	return &typeError{fmt.Sprintf("interface conversion: %s is %s, not %s", source, have, typeText(to))}
+	return &typeError{fmt.Sprintf("interface conversion: %s is %s, not %s", source, have, g.typeText(to))}
 }
 
 // typeText is a type as Go writes it in messages.
-func typeText(t xr.Type) string {
+func (g *gomacro) typeText(t xr.Type) string {
+	if !namedInCell(t) && t.Kind() != reflect.Interface && !xr.IsEmulatedInterface(t) {
+		return g.mirrorType(t, mode{plain: true}).String()
+	}
 	return goTypeName(t.String())
 }
 

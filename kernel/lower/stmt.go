@@ -240,8 +240,10 @@ func (l *lowerer) deferStmt(s *ast.DeferStmt) ast.Stmt {
 	switch {
 	case builtin:
 		l.refuse(s.Pos(), "defer a predeclared function to the cell's end; write defer func() { ... }()")
-	case isLiteral && recovers(lit.Body), !isLiteral && fn == nil && !l.fromPackage(l.typeOf(call.Fun)), fn != nil && fn.Pkg() == l.cell.Pkg:
+	case isLiteral && recovers(lit.Body):
 		l.refuse(s.Pos(), "recover at the cell's end; put what may panic in a function, and defer there")
+	case !isLiteral && fn == nil && !l.fromPackage(l.typeOf(call.Fun)), fn != nil && fn.Pkg() == l.cell.Pkg: // it may recover
+		l.refuse(s.Pos(), "defer a cell's own function to the cell's end; write defer func() { ... }()")
 	default:
 		if out, ok := l.expr(call).(*ast.CallExpr); ok {
 			out.Fun = l.hook(Defer, call.Pos(), out.Fun)

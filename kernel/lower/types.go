@@ -178,8 +178,9 @@ func (l *lowerer) number(v constant.Value, kind token.Token, pos token.Pos) ast.
 	return lit
 }
 
-// declared reports whether the type mentions one that a cell declared, which the
-// interpreter's values do not know of.
+// declared reports whether the type mentions one that a cell declared, or a struct with
+// fields that are not exported: the interpreter's values do not know the one, and have
+// other names for the other.
 func (l *lowerer) declared(t types.Type) bool {
 	seen := map[types.Type]bool{}
 	var visit func(types.Type) bool
@@ -191,6 +192,11 @@ func (l *lowerer) declared(t types.Type) bool {
 		seen[t] = true
 		if n, ok := t.(*types.Named); ok {
 			return n.Obj().Pkg() == l.cell.Pkg
+		}
+		if st, ok := t.(*types.Struct); ok {
+			for f := range st.Fields() {
+				found = found || !f.Exported() && f.Pkg() == l.cell.Pkg
+			}
 		}
 		components(t, func(c types.Type) { found = found || visit(c) })
 		return found
