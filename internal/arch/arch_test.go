@@ -28,8 +28,8 @@ type rule struct {
 var rules = []rule{
 	{"cmd/...", []string{"kernel", "plots", "experiments", "ddpm/...", "internal/..."}},
 	{"kernel/symbols/export", nil},
-	{"kernel/check", []string{"kernel/check", "kernel/symbols/export"}}, // the latter in tests
-	{"kernel/lower", []string{"kernel/check"}},
+	{"kernel/check", []string{"kernel/check", "kernel/symbols/export"}}, // the latter in tests only, as below
+	{"kernel/lower", []string{"kernel/check", "kernel/symbols/export"}},
 	{"kernel/symbols/...", []string{"kernel/symbols", "plots", "experiments", "ddpm", "ddpm/data"}}, // what cells can import
 	{"kernel/kerneltest", nil},
 	{"kernel", []string{"kernel/check", "kernel/lower", "kernel/symbols", "kernel/symbols/export", "kernel/kerneltest", "plots", "internal/..."}}, // no diffusion

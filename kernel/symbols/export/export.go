@@ -1,6 +1,6 @@
 // Package export holds what the packages that a cell can import declare: their types, as
 // the compiler's export data, and their doc comments. With it a cell is type-checked,
-// completed and explained where no Go toolchain is. Both archives are written by
+// completed and explained where no Go toolchain is. The archives are written by
 // kernel/symbols/gen from the same list as the tables of package symbols.
 package export
 
@@ -21,30 +21,39 @@ import (
 	"golang.org/x/tools/go/gcexportdata"
 )
 
-//go:embed types.zip
-var typesZip []byte
-
-//go:embed docs.zip
-var docsZip []byte
-
+// This module's packages, which change often, have archives of their own.
 var (
-	typesArchive = sync.OnceValue(func() *zip.Reader { return open(typesZip) })
-	docsArchive  = sync.OnceValue(func() *zip.Reader { return open(docsZip) })
+	//go:embed types.zip
+	typesZip []byte
+	//go:embed types_ddpmlab.zip
+	ownTypesZip []byte
+	//go:embed docs.zip
+	docsZip []byte
+	//go:embed docs_ddpmlab.zip
+	ownDocsZip []byte
+
+	typesArchives = sync.OnceValue(func() []*zip.Reader { return open(ownTypesZip, typesZip) })
+	docsArchives  = sync.OnceValue(func() []*zip.Reader { return open(ownDocsZip, docsZip) })
 )
 
-func open(data []byte) *zip.Reader {
-	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
-	if err != nil {
-		panic("kernel/symbols/export: " + err.Error()) // the file is part of the binary
+func open(archives ...[]byte) (out []*zip.Reader) {
+	for _, data := range archives {
+		r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			panic("kernel/symbols/export: " + err.Error()) // the file is part of the binary
+		}
+		out = append(out, r)
 	}
-	return r
+	return out
 }
 
 // Paths returns the import paths of all packages there are, sorted.
 func Paths() []string {
 	var paths []string
-	for _, f := range typesArchive().File {
-		paths = append(paths, f.Name)
+	for _, archive := range typesArchives() {
+		for _, f := range archive.File {
+			paths = append(paths, f.Name)
+		}
 	}
 	for path := range declared {
 		paths = append(paths, path)
@@ -81,7 +90,7 @@ func (im *Importer) Import(path string) (*types.Package, error) {
 	if src, ok := declared[path]; ok {
 		return im.check(path, src)
 	}
-	data, err := read(typesArchive(), path)
+	data, err := read(typesArchives(), path)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +132,7 @@ func Docs(path string) map[string]string {
 		return m
 	}
 	var m map[string]string
-	if data, err := read(docsArchive(), path); err == nil {
+	if data, err := read(docsArchives(), path); err == nil {
 		if err := json.Unmarshal(data, &m); err != nil {
 			panic("kernel/symbols/export: " + err.Error())
 		}
@@ -137,11 +146,12 @@ var (
 	docs   = map[string]map[string]string{}
 )
 
-func read(archive *zip.Reader, path string) ([]byte, error) {
-	f, err := archive.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("no package %q", path)
+func read(archives []*zip.Reader, path string) ([]byte, error) {
+	for _, archive := range archives {
+		if f, err := archive.Open(path); err == nil {
+			defer f.Close()
+			return io.ReadAll(f)
+		}
 	}
-	defer f.Close()
-	return io.ReadAll(f)
+	return nil, fmt.Errorf("no package %q", path)
 }

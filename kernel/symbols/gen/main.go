@@ -164,10 +164,29 @@ func (out *output) write(dir string) error {
 	if err := writeTables(dir, out.tables); err != nil {
 		return err
 	}
-	if err := writeArchive(filepath.Join(dir, "export", "types.zip"), out.types); err != nil {
-		return err
+	for name, files := range out.archives() {
+		if err := writeArchive(filepath.Join(dir, "export", name), files); err != nil {
+			return err
+		}
 	}
-	return writeArchive(filepath.Join(dir, "export", "docs.zip"), out.docs)
+	return nil
+}
+
+// archives are the files of each archive.
+func (out *output) archives() map[string]map[string][]byte {
+	archives := map[string]map[string][]byte{}
+	for kind, files := range map[string]map[string][]byte{"types": out.types, "docs": out.docs} {
+		own, others := map[string][]byte{}, map[string][]byte{}
+		for path, data := range files {
+			if strings.HasPrefix(path, "ddpmlab/") {
+				own[path] = data
+			} else {
+				others[path] = data
+			}
+		}
+		archives[kind+".zip"], archives[kind+"_ddpmlab.zip"] = others, own
+	}
+	return archives
 }
 
 // writeTables replaces the tables in dir by files, touching only what differs.
