@@ -10,7 +10,7 @@ require (
 	github.com/oklog/ulid/v2 v2.1.2 // run ids that merge across databases
 	github.com/rogpeppe/go-internal v1.16.0 // scripts that test the command line
 	golang.org/x/image v0.30.0 // rasterising figures
-	golang.org/x/tools v0.52.0 // reading packages for the kernel's symbol tables
+	golang.org/x/tools v0.52.0 // reading packages for the kernel's symbol tables, and their export data
 	gonum.org/v1/gonum v0.17.0 // eigenvalues and statistics
 	gonum.org/v1/plot v0.17.0 // figures
 	gorgonia.org/gorgonia v0.9.18 // the language of models and losses

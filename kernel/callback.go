@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"go/ast"
+	"go/token"
+	"go/types"
 	"slices"
 
 	"ddpmlab/internal/cell"
+	"ddpmlab/kernel/check"
 	"ddpmlab/kernel/display"
 )
 
 // Call runs f, compiled code that calls functions which cells left it, as Eval runs a
 // cell.
 func (g *gomacro) Call(ctx context.Context, f func()) (flt *fault) {
-	t := newTask(ctx, fileName(0))
+	t := newTask(ctx, check.FileName(0))
 	g.current.Store(t)
 	w := g.worker
 	w.do(func() {
@@ -47,6 +50,16 @@ func (g *gomacro) call(ctx context.Context, t *task, f func()) (flt *fault) {
 	f()
 	ended = true
 	return nil
+}
+
+// predeclare tells the type checker what cells find without declaring it.
+func (g *gomacro) predeclare() {
+	g.session.Provide("kernel", "ddpmlab/kernel/cells")
+	g.session.Declare("Display", typeIn(g.imports, "ddpmlab/kernel/display", func(p *types.Package) types.Type {
+		data := types.NewTuple(types.NewParam(token.NoPos, nil, "d", p.Scope().Lookup("Data").Type()))
+		err := types.NewTuple(types.NewParam(token.NoPos, nil, "", types.Universe.Lookup("error").Type()))
+		return types.NewSignatureType(nil, nil, nil, data, err, false)
+	}))
 }
 
 // display is the function Display of gophernotes' cells: it shows under the cell that it

@@ -2,202 +2,146 @@ package kernel
 
 import (
 	"fmt"
+	"go/scanner"
 	"go/token"
-	"reflect"
+	"go/types"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/cosmos72/gomacro/fast"
-	"github.com/cosmos72/gomacro/go/etoken"
-	"github.com/cosmos72/gomacro/go/parser"
-	"github.com/cosmos72/gomacro/go/scanner"
-	xr "github.com/cosmos72/gomacro/xreflect"
+	"ddpmlab/kernel/check"
+	"ddpmlab/kernel/symbols/export"
 )
 
-// Complete completes the identifier or member before pos.
+// Complete completes the identifier, member or import path before pos.
 func (g *gomacro) Complete(src string, pos int) (names []string, start int) {
-	chain := chainBefore(src[:pos])
-	start = pos - len(chain[len(chain)-1])
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	defer func() {
-		if recover() != nil { // gomacro's lookups panic on what they do not know
-			names = nil
-		}
-	}()
-	for _, n := range g.ir.Comp.CompleteWords(chain) {
-		if !strings.HasPrefix(n, hookPrefix) && !interpreterOnly[n] {
-			names = append(names, n)
-		}
-	}
-	return names, start
+	names, start = g.session.Candidates(src, pos)
+	return slices.DeleteFunc(names, func(n string) bool { return strings.ContainsRune(n, '‹') }), start
 }
 
-// interpreterOnly are names gomacro predeclares that Go does not have.
-var interpreterOnly = map[string]bool{
-	"Eval": true, "EvalKeepUntyped": true, "EvalType": true, "Interp": true, "MacroExpand": true,
-	"MacroExpand1": true, "MacroExpandCodeWalk": true, "Parse": true, "macro": true, "template": true,
-}
-
-// Inspect describes the identifier or member around pos: its kind and type.
-func (g *gomacro) Inspect(src string, pos int) (text string) {
-	end := pos
-	for end < len(src) {
-		r, n := utf8.DecodeRuneInString(src[end:])
-		if !identRune(r) {
-			break
-		}
-		end += n
-	}
-	chain := chainBefore(src[:end])
-	if slices.Contains(chain, "") {
+// Inspect describes what the identifier around pos stands for: at detail 0 its declaration
+// and the first paragraph of its doc comment, at detail 1 the whole comment and a type's
+// fields and methods.
+func (g *gomacro) Inspect(src string, pos, detail int) string {
+	thing, ok := g.session.Look(src, pos)
+	if !ok {
 		return ""
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	defer func() {
-		if recover() != nil {
-			text = ""
-		}
-	}()
-	return g.describe(chain)
-}
-
-func (g *gomacro) describe(chain []string) string {
-	c := g.ir.Comp
-	name := strings.Join(chain, ".")
-	if t := c.TryResolveType(chain[0]); t != nil && len(chain) == 1 {
-		return describeType(name, t)
-	}
-	sym := c.TryResolve(chain[0])
-	if sym == nil {
-		return ""
-	}
-	bind, rest := &sym.Bind, chain[1:]
-	if imp, ok := bind.Value.(*fast.Import); ok && bind.Const() {
-		if len(rest) == 0 {
-			return fmt.Sprintf("package %s // import %q", imp.Name, imp.Path)
-		}
-		if t := imp.Types[rest[0]]; t != nil && len(rest) == 1 {
-			return describeType(name, t)
-		}
-		if bind = imp.Binds[rest[0]]; bind == nil {
-			return ""
-		}
-		rest = rest[1:]
-	}
-	if len(rest) == 0 {
-		return describeBind(name, bind)
-	}
-	t := bind.Type
-	for i, word := range rest {
-		if t.Kind() == reflect.Pointer {
-			t = t.Elem()
-		}
-		field, isField, method, isMethod, err := c.TryLookupFieldOrMethod(t, word)
-		switch {
-		case err != nil:
-			return ""
-		case isMethod && i == len(rest)-1:
-			return "func " + name + signature(method.Type, t)
-		case !isField:
-			return ""
-		}
-		t = field.Type
-	}
-	return "field " + name + " " + t.String()
-}
-
-// signature is a method's parameters and results. Its type has the receiver, of type recv
-// or *recv, as first parameter where a cell declared it, and not where compiled code did.
-func signature(t, recv xr.Type) string {
-	var in, out []string
-	for i := range t.NumIn() {
-		p := t.In(i)
-		if i == 0 && (p.IdenticalTo(recv) || p.Kind() == reflect.Pointer && p.Elem().IdenticalTo(recv)) {
-			continue
-		}
-		s := p.String()
-		if t.IsVariadic() && i == t.NumIn()-1 {
-			s = "..." + strings.TrimPrefix(s, "[]")
-		}
-		in = append(in, s)
-	}
-	for i := range t.NumOut() {
-		out = append(out, t.Out(i).String())
-	}
-	s := "(" + strings.Join(in, ", ") + ")"
-	switch len(out) {
-	case 0:
-		return s
-	case 1:
-		return s + " " + out[0]
-	}
-	return s + " (" + strings.Join(out, ", ") + ")"
-}
-
-func describeBind(name string, b *fast.Bind) string {
-	if b.Desc.Class() == fast.FuncBind {
-		return "func " + name + strings.TrimPrefix(b.Type.String(), "func")
-	}
-	if b.Desc.Class() != fast.ConstBind {
-		return fmt.Sprintf("var %s %s", name, b.Type)
-	}
-	switch v := b.Value.(type) {
-	case fast.UntypedLit:
-		return fmt.Sprintf("const %s = %v", name, v.Val)
-	case fast.Builtin, fast.Function:
-		return "func " + name + " // built in"
-	}
-	return fmt.Sprintf("const %s %s = %v", name, b.Type, b.Value)
-}
-
-// describeType is a type with its exported fields and its methods.
-func describeType(name string, t xr.Type) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "type %s %s", name, t.Kind())
-	if t.Kind() == reflect.Struct {
-		b.WriteString(" {\n")
-		for i := range t.NumField() {
-			if f := t.Field(i); token.IsExported(f.Name) {
-				fmt.Fprintf(&b, "\t%s %s\n", f.Name, f.Type)
+	b.WriteString(declaration(thing, detail))
+	if doc := docOf(thing); doc != "" {
+		if first, _, more := strings.Cut(doc, "\n\n"); more && detail == 0 {
+			doc = first
+		}
+		b.WriteString("\n\n" + doc)
+	}
+	if o := thing.Origin; o.Cell > 0 {
+		fmt.Fprintf(&b, "\n\ndeclared in cell %d, line %d", o.Cell, o.Line)
+	}
+	return b.String()
+}
+
+// declaration is how the thing would be declared.
+func declaration(thing check.Thing, detail int) string {
+	own := types.Qualifier(asInCell)
+	name := thing.Name
+	switch obj := thing.Object.(type) {
+	case *types.PkgName:
+		return fmt.Sprintf("package %s // import %q", obj.Imported().Name(), obj.Imported().Path())
+	case *types.Builtin:
+		return "func " + name + " // built in"
+	case *types.Nil:
+		return name
+	case *types.Func:
+		return "func " + name + strings.TrimPrefix(types.TypeString(withoutReceiver(obj.Signature()), own), "func")
+	case *types.Const:
+		if b, ok := obj.Type().(*types.Basic); ok && b.Info()&types.IsUntyped != 0 {
+			return fmt.Sprintf("const %s = %s", name, obj.Val())
+		}
+		return fmt.Sprintf("const %s %s = %s", name, types.TypeString(obj.Type(), own), obj.Val())
+	case *types.TypeName:
+		return typeDeclaration(name, obj, own, detail)
+	case *types.Var:
+		kind := "var"
+		if obj.IsField() {
+			kind = "field"
+		}
+		return fmt.Sprintf("%s %s %s", kind, name, types.TypeString(obj.Type(), own))
+	}
+	return name
+}
+
+// asInCell is how a cell writes the name of a package, "" for its own.
+func asInCell(p *types.Package) string {
+	if p.Path() == "main" {
+		return ""
+	}
+	return p.Name()
+}
+
+func withoutReceiver(sig *types.Signature) *types.Signature {
+	return types.NewSignatureType(nil, nil, slices.Collect(sig.TypeParams().TypeParams()), sig.Params(), sig.Results(), sig.Variadic())
+}
+
+// typeDeclaration is a type's declaration without what is not exported of a package's, and,
+// at detail 1, its methods.
+func typeDeclaration(name string, obj *types.TypeName, own types.Qualifier, detail int) string {
+	visible := func(o types.Object) bool { return o.Exported() || o.Pkg() != nil && o.Pkg().Path() == "main" }
+	var b strings.Builder
+	t := types.Unalias(obj.Type())
+	if st, ok := t.Underlying().(*types.Struct); ok {
+		fmt.Fprintf(&b, "type %s struct {\n", name)
+		hidden := false
+		for f := range st.Fields() {
+			if !visible(f) {
+				hidden = true
+				continue
+			}
+			if f.Embedded() {
+				fmt.Fprintf(&b, "\t%s\n", types.TypeString(f.Type(), own))
+			} else {
+				fmt.Fprintf(&b, "\t%s %s\n", f.Name(), types.TypeString(f.Type(), own))
 			}
 		}
+		if hidden {
+			b.WriteString("\t// and unexported fields\n")
+		}
 		b.WriteString("}")
+	} else {
+		fmt.Fprintf(&b, "type %s %s", name, types.TypeString(t.Underlying(), own))
 	}
-	for i := range t.NumMethod() {
-		if m := t.Method(i); token.IsExported(m.Name) {
-			fmt.Fprintf(&b, "\nfunc (%s) %s%s", name, m.Name, signature(m.Type, t))
+	named, ok := t.(*types.Named)
+	if !ok || detail == 0 {
+		return b.String()
+	}
+	for m := range named.Methods() {
+		if visible(m) {
+			recv := name
+			if _, ok := m.Signature().Recv().Type().(*types.Pointer); ok {
+				recv = "*" + name
+			}
+			fmt.Fprintf(&b, "\nfunc (%s) %s%s", recv, m.Name(), strings.TrimPrefix(types.TypeString(withoutReceiver(m.Signature()), own), "func"))
 		}
 	}
 	return b.String()
 }
 
-// chainBefore splits the dotted names that end src: "a.b.c" is [a b c]; a chain that
-// begins with something else than a name, as "f().x", is [ "" x ].
-func chainBefore(src string) []string {
-	var chain []string
-	for {
-		i := len(src)
-		for i > 0 {
-			r, n := utf8.DecodeLastRuneInString(src[:i])
-			if !identRune(r) {
-				break
-			}
-			i -= n
-		}
-		chain = append(chain, src[i:])
-		if i == 0 || src[i-1] != '.' || (src[i:] == "" && len(chain) > 1) {
-			slices.Reverse(chain)
-			return chain
-		}
-		src = src[:i-1]
+// docOf is the doc comment of the thing, from its cell or its package.
+func docOf(thing check.Thing) string {
+	if thing.Origin.Cell > 0 {
+		return thing.Origin.Doc
 	}
+	if pn, ok := thing.Object.(*types.PkgName); ok {
+		return export.Docs(pn.Imported().Path())[""]
+	}
+	if thing.Object.Pkg() == nil {
+		return ""
+	}
+	name := thing.Object.Name()
+	if thing.Owner != "" {
+		name = thing.Owner + "." + name
+	}
+	return export.Docs(thing.Object.Pkg().Path())[name]
 }
-
-func identRune(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // completeness says whether a cell could be run as it is: "complete", "incomplete" with
 // the next line's indentation, or "invalid".
@@ -209,10 +153,7 @@ func completeness(src string) (status, indent string) {
 	case open || depth > 0 || continues(last):
 		return "incomplete", strings.Repeat("\t", max(depth, 0))
 	}
-	var p parser.Parser
-	p.Configure(0, '~')
-	p.Init(etoken.NewFileSet(), "cell", 0, []byte(wrapLiterals(src)))
-	if _, err := p.Parse(); err != nil {
+	if check.Syntax(src) != nil {
 		return "invalid", ""
 	}
 	return "complete", ""
@@ -221,15 +162,15 @@ func completeness(src string) (status, indent string) {
 // scan reads the source's tokens: how many brackets are open, whether a string or comment
 // is, whether something is no Go at all, and the last token.
 func scan(src string) (depth int, open, bad bool, last token.Token) {
-	fset := etoken.NewFileSet()
+	fset := token.NewFileSet()
 	var s scanner.Scanner
-	s.Init(fset.AddFile("cell", -1, len(src), 0), []byte(src), func(_ token.Position, msg string) {
+	s.Init(fset.AddFile("cell", -1, len(src)), []byte(src), func(_ token.Position, msg string) {
 		if strings.Contains(msg, "raw string literal not terminated") || strings.Contains(msg, "comment not terminated") {
 			open = true
 		} else {
 			bad = true
 		}
-	}, 0, '~')
+	}, 0)
 	for {
 		_, tok, lit := s.Scan()
 		switch tok {

@@ -2,23 +2,21 @@ package kernel
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/token"
+	"go/types"
 	"os"
 	"reflect"
 	"regexp"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
-	"ddpmlab/kernel/display"
-	"ddpmlab/kernel/symbols"
+	"ddpmlab/kernel/check"
+	"ddpmlab/kernel/lower"
 
 	"github.com/cosmos72/gomacro/fast"
-	"github.com/cosmos72/gomacro/go/scanner"
 	xr "github.com/cosmos72/gomacro/xreflect"
 )
 
@@ -41,22 +39,38 @@ type messager interface{ CellMessage() string }
 // called it.
 func (f *fault) text(source func(place) string) []string {
 	var lines []string
+	mark := func(p place, column int) {
+		s := source(p)
+		if s == "" {
+			return
+		}
+		lines = append(lines, fmt.Sprintf("%5d | %s", p.Line, s))
+		if column > 0 && column <= len(s)+1 {
+			lines = append(lines, "      | "+pointer(s[:column-1]))
+		}
+	}
+	if len(f.Errors) > 0 {
+		for i, e := range f.Errors {
+			head := fmt.Sprintf("line %d:%d: ", e.Line, e.Column)
+			if i == 0 {
+				head = fmt.Sprintf("%s:%d: %s: ", place{f.Cell, e.Line}, e.Column, f.Name)
+			}
+			lines = append(lines, strings.Split(head+e.Message, "\n")...)
+			mark(place{f.Cell, e.Line}, e.Column)
+		}
+		return lines
+	}
 	head := f.Name + ": " + f.Message
 	if f.Line > 0 {
 		head = place{f.Cell, f.Line}.String() + ": " + head
 	}
 	lines = append(lines, strings.Split(head, "\n")...)
-	mark := func(p place) {
-		if s := source(p); s != "" {
-			lines = append(lines, fmt.Sprintf("%5d | %s", p.Line, s))
-		}
-	}
 	if f.Line > 0 {
-		mark(place{f.Cell, f.Line})
+		mark(place{f.Cell, f.Line}, 0)
 	}
 	for _, p := range f.Trace {
 		lines = append(lines, "called from "+p.String()+":")
-		mark(p)
+		mark(p, 0)
 	}
 	if len(f.Stack) > 0 {
 		lines = append(lines, "in compiled code:")
@@ -65,6 +79,16 @@ func (f *fault) text(source func(place) string) []string {
 		}
 	}
 	return lines
+}
+
+// pointer is a ^ below what follows before, which keeps its tabs.
+func pointer(before string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, before) + "^"
 }
 
 // String names the place to the user. Cell 0 is an expression beside the cells.
@@ -77,7 +101,7 @@ func (p place) String() string {
 
 // Line returns a line of an earlier cell or the current one, without line end.
 func (g *gomacro) Line(p place) string {
-	rec := g.record(fileName(p.Cell))
+	rec := g.record(check.FileName(p.Cell))
 	if p.Line < 1 || p.Line > len(rec.lines) {
 		return ""
 	}
@@ -92,55 +116,55 @@ func (g *gomacro) at(p token.Position) place {
 }
 
 func (g *gomacro) position(node ast.Node) place {
-	return g.at(g.ir.Comp.Globals.Fileset.Position(node.Pos()))
+	return g.at(g.fset.Position(node.Pos()))
 }
 
-// syntaxFault makes a fault of a parser's error list: all errors, the first one's place.
-func (g *gomacro) syntaxFault(file string, err error) *fault {
-	f := &fault{Name: syntaxError, Message: err.Error(), Cell: g.record(file).number}
-	var list scanner.ErrorList
-	if !errors.As(err, &list) || len(list) == 0 {
-		return f
+// errorsFault makes a fault of what the checker found.
+func errorsFault(cell int, errs []check.Error) *fault {
+	f := &fault{Name: compileError, Cell: cell, Line: errs[0].Line, Errors: errs}
+	if errs[0].Syntax {
+		f.Name = syntaxError
 	}
-	f.Line = list[0].Pos.Line
 	var msgs []string
-	for i, e := range list {
-		msg := e.Msg
-		if i > 0 {
-			msg = fmt.Sprintf("line %d: %s", e.Pos.Line, e.Msg)
+	for i, e := range errs {
+		if i == 0 {
+			msgs = append(msgs, e.Message)
+		} else {
+			msgs = append(msgs, fmt.Sprintf("line %d:%d: %s", e.Line, e.Column, e.Message))
 		}
-		if i == 5 {
-			msgs = append(msgs, "and more")
-			break
-		}
-		msgs = append(msgs, msg)
 	}
 	f.Message = strings.Join(msgs, "\n")
-	if generic.MatchString(g.Line(place{f.Cell, f.Line})) {
-		f.Message += " (not supported in cells: generics)"
-	}
 	return f
 }
 
-// generic is a line that begins with a declaration with type parameters.
-var generic = regexp.MustCompile(`^\s*(?:type|func)\s+\w+\[\s*\w+(?:\s*,\s*\w+)*\s+[\w~*\[]`)
-
 // compilerPosition is how gomacro begins its messages.
-var compilerPosition = regexp.MustCompile(`^(In\[\d+\]):(\d+)(?::\d+)?: `)
+var compilerPosition = regexp.MustCompile(`^\S+:\d+(?::\d+)?: `)
 
-// compileFault makes a fault of what gomacro's compiler panicked with.
+// compileFault makes a fault of what gomacro's compiler panicked with. The checker found
+// nothing wrong with the cell: it is the interpreter that cannot do it.
 func (g *gomacro) compileFault(file string, node ast.Node, e any) *fault {
 	msg := fmt.Sprint(e)
-	p := g.position(node)
-	if m := compilerPosition.FindStringSubmatch(msg); m != nil && m[1] == file {
-		if line, err := strconv.Atoi(m[2]); err == nil && line > 0 {
-			p.Line = line
-		}
+	cell := g.record(file).number
+	p := place{cell, 1}
+	if node != nil {
+		p = g.position(node)
+	}
+	if at := g.at(g.fset.Position(g.ir.Comp.Pos)); at.Cell == cell && at.Line > 0 {
+		p = at
+	}
+	if m := compilerPosition.FindStringSubmatch(msg); m != nil {
 		msg = msg[len(m[0]):]
 	}
-	msg = g.explain(node, msg)
-	return &fault{Name: compileError, Message: msg, Cell: g.record(file).number, Line: p.Line}
+	msg = hookName.ReplaceAllString(nodeKind.ReplaceAllString(msg, ""), "")
+	return &fault{Name: compileError, Message: "cells cannot do this yet: the interpreter says: " + msg, Cell: cell, Line: p.Line}
 }
+
+var (
+	// nodeKind is the kind of a syntax node, which says nothing to the user.
+	nodeKind = regexp.MustCompile(` <\*ast\.\w+>`)
+	// hookName is a name that no cell can write.
+	hookName = regexp.MustCompile(`‹\d+›|‹(\w+/)*|›`)
+)
 
 // runFault makes a fault of what a running statement panicked with.
 func (g *gomacro) runFault(ctx context.Context, file string, node ast.Node, run *fast.Run, e any) *fault {
@@ -201,7 +225,7 @@ func panicMessage(e any) string {
 // the statement node's own.
 func (g *gomacro) trace(run *fast.Run, node ast.Node) []place {
 	var places []place
-	fset := g.ir.Comp.Globals.Fileset
+	fset := g.fset
 	for env, n := run.CurrEnv, 0; env != nil && n < 20; n++ {
 		if env == g.env && env.Code == nil {
 			break // an expression of the cell: its place is the node's
@@ -261,76 +285,22 @@ func compiledStack() []string {
 	}
 }
 
-// checkImports answers for packages that are not there: gomacro would call the go command.
-func (g *gomacro) checkImports(file string, node ast.Node) *fault {
-	decl, ok := node.(*ast.GenDecl)
-	if !ok || decl.Tok != token.IMPORT {
-		return nil
-	}
-	for _, s := range decl.Specs {
-		spec, ok := s.(*ast.ImportSpec)
-		if !ok {
-			continue
-		}
-		path, err := strconv.Unquote(spec.Path.Value)
-		if err != nil || !symbols.Has(path) {
-			return &fault{
-				Name: compileError, Cell: g.record(file).number, Line: g.position(spec).Line,
-				Message: fmt.Sprintf("package %q is not part of this kernel; it has: %s and the standard library",
-					path, strings.Join(symbols.Main(), ", ")),
-			}
-		}
-	}
-	return nil
-}
-
 // values turns the interpreter's values into the kernel's.
-func (g *gomacro) values(vs []xr.Value, ts []xr.Type, at place) []value {
+func (g *gomacro) values(vs []xr.Value, ts []xr.Type, p *lower.Program, at place) []value {
+	static := p.Values
+	if p.Value != nil {
+		static = []types.Type{p.Value}
+	}
 	var out []value
 	for i, v := range vs {
-		val := value{V: v.ReflectValue(), At: at}
-		if i < len(ts) && ts[i] != nil {
-			val.Type = ts[i].String()
-			val.Converted = g.convert(v, ts[i])
+		if i >= len(static) {
+			break
 		}
-		out = append(out, val)
+		var t xr.Type
+		if i < len(ts) {
+			t = ts[i]
+		}
+		out = append(out, g.shown(v, t, static[i], at))
 	}
 	return out
-}
-
-// shown are the interfaces that decide how a value is shown, as nil pointers.
-var shown = append([]any{(*error)(nil), (*fmt.Stringer)(nil)}, display.Interfaces()...)
-
-// convert makes of a value whose type was declared in a cell what it can be shown by; of
-// a pointer also what its target can be.
-func (g *gomacro) convert(v xr.Value, t xr.Type) (converted []any) {
-	if !v.IsValid() || t.Kind() == reflect.Interface {
-		return nil
-	}
-	for _, target := range shown {
-		if c := g.convertTo(target, v, t); c != nil {
-			converted = append(converted, c)
-		}
-	}
-	if t.Kind() == reflect.Pointer && t.Elem().Named() && !v.IsNil() {
-		converted = append(converted, g.convert(v.Elem(), t.Elem())...)
-	}
-	return converted
-}
-
-// convertTo converts to the interface that target is a nil pointer to; nil when it cannot.
-func (g *gomacro) convertTo(target any, v xr.Value, t xr.Type) (converted any) {
-	defer func() {
-		if recover() != nil {
-			converted = nil
-		}
-	}()
-	it := g.ir.TypeOf(target).Elem()
-	if v.Type().Implements(reflect.TypeOf(target).Elem()) || !t.Implements(it) {
-		return nil
-	}
-	if conv := g.ir.Comp.Converter(t, it); conv != nil {
-		return conv(v).Interface()
-	}
-	return nil
 }

@@ -7,20 +7,25 @@ import (
 	"go/ast"
 	"go/build"
 	"go/token"
+	"go/types"
 	"io"
 	"maps"
 	"os"
 	"reflect"
-	"slices"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"ddpmlab/kernel/check"
+	"ddpmlab/kernel/lower"
+	"ddpmlab/kernel/symbols"
+	"ddpmlab/kernel/symbols/export"
+
 	"github.com/cosmos72/gomacro/base"
 	"github.com/cosmos72/gomacro/fast"
 	"github.com/cosmos72/gomacro/gls"
-	"github.com/cosmos72/gomacro/go/parser"
 	xr "github.com/cosmos72/gomacro/xreflect"
 )
 
@@ -29,12 +34,17 @@ import (
 // gomacro looks up its run-time state by goroutine: with New and Eval on different ones,
 // an interrupt would miss function bodies.
 type gomacro struct {
-	mu          sync.Mutex // guards ir's compile-time tables
-	ir          *fast.Interp
-	env         *fast.Env             // the cells' global variables
-	answer      *rangeAnswer          // of the range hook
-	predeclared map[string]*fast.Bind // what is declared before any cell
-	self        func(func(any))       // interpreted; hands over a *fast.Interp of the calling goroutine
+	session *check.Session // what the cells mean to the type checker
+	names   *lower.Names
+	imports *export.Importer
+
+	mu      sync.Mutex // guards ir's compile-time tables
+	ir      *fast.Interp
+	env     *fast.Env // the cells' global variables
+	fset    *token.FileSet
+	boxes   boxes           // of values of cells' types
+	methods sync.Map        // of cells' types, as functions: "T.M" -> reflect.Value
+	self    func(func(any)) // interpreted; hands over a *fast.Interp of the calling goroutine
 
 	worker  *worker
 	tasks   sync.Map             // goroutine id -> *task
@@ -52,9 +62,6 @@ type cellRec struct {
 	number int
 	lines  []string
 }
-
-// fileName is the name under which the interpreter knows a cell.
-func fileName(number int) string { return fmt.Sprintf("In[%d]", number) }
 
 // record is what is known of the cell with that file name; of none when there is none.
 func (g *gomacro) record(file string) *cellRec {
@@ -108,22 +115,32 @@ func (g *gomacro) start() {
 	globals.Stderr = io.Discard // warnings of redefinitions, which are normal in cells
 	globals.Options &^= base.OptModuleImport
 	g.env = g.ir.PrepareEnv()
+	g.fset = &globals.Fileset.FileSet
+	g.imports = export.NewImporter()
+	g.session = check.NewSession(g.fset, g.imports)
+	g.names = lower.NewNames()
 	g.declareHooks()
-	g.predeclared = maps.Clone(g.ir.Comp.Binds)
+	g.predeclare()
 }
 
-// Eval runs the cell: parsed and compiled as a whole, so that an error in it runs nothing,
-// then run statement by statement.
+// Eval runs the cell: checked, rewritten and compiled as a whole, so that an error in it
+// runs nothing, then run statement by statement.
 func (g *gomacro) Eval(ctx context.Context, c source) ([]value, *fault) {
 	if c.Aside {
 		c.Number = 0
 	}
-	file := fileName(c.Number)
+	file := check.FileName(c.Number)
 	g.cells.Store(file, &cellRec{number: c.Number, lines: strings.Split(c.Source, "\n")})
 
-	nodes, f := g.parse(file, c.Source)
-	if f != nil {
-		return nil, f
+	g.session.Declare("ctx", typeIn(g.imports, "context", contextType))
+	cell, errs := g.session.Check(c.Number, c.Source)
+	if errs != nil {
+		return nil, errorsFault(c.Number, errs)
+	}
+	program, errs := lower.Cell(cell, g.names)
+	if errs != nil {
+		cell.Drop()
+		return nil, errorsFault(c.Number, errs)
 	}
 	t := newTask(ctx, file)
 	g.current.Store(t)
@@ -133,7 +150,7 @@ func (g *gomacro) Eval(ctx context.Context, c source) ([]value, *fault) {
 	w.do(func() {
 		g.tasks.Store(w.goid, t)
 		defer g.tasks.Delete(w.goid)
-		values, flt = g.run(ctx, t, nodes, c.Source)
+		values, flt = g.run(ctx, t, &running{cell: cell, program: program}, c.Source)
 	})
 	if g.await(ctx, t, w) {
 		return values, flt
@@ -145,6 +162,20 @@ func (g *gomacro) Eval(ctx context.Context, c source) ([]value, *fault) {
 }
 
 const wasAbandoned = "the cell was abandoned: it is inside a call that cannot be interrupted, which may go on in the background"
+
+// typeIn is a type that the package of that path knows.
+func typeIn(im *export.Importer, path string, find func(*types.Package) types.Type) func() types.Type {
+	return func() types.Type {
+		p, err := im.Import(path)
+		if err != nil {
+			panic(err) // the package is part of the binary
+		}
+		return find(p)
+	}
+}
+
+// contextType is context.Context, the type of ctx in every cell.
+func contextType(p *types.Package) types.Type { return p.Scope().Lookup("Context").Type() }
 
 // await waits for the worker, and interrupts it when ctx ends. It returns false when the
 // worker had to be abandoned; a new one has then taken its place.
@@ -179,57 +210,104 @@ func (g *gomacro) await(ctx context.Context, t *task, w *worker) bool {
 	}
 }
 
-// parse reads the cell. Positions are in g's file set under the cell's file name.
-func (g *gomacro) parse(file, src string) ([]ast.Node, *fault) {
-	var p parser.Parser
-	p.Configure(0, '~')
-	p.Init(g.ir.Comp.Globals.Fileset, file, 0, []byte(wrapLiterals(src)))
-	nodes, err := p.Parse()
-	if err != nil {
-		return nil, g.syntaxFault(file, err)
-	}
-	return slices.DeleteFunc(nodes, func(n ast.Node) bool {
-		decl, ok := n.(*ast.GenDecl)
-		return ok && decl.Tok == token.PACKAGE // a cell is in no package of its own
-	}), nil
+// running is a cell that is being run.
+type running struct {
+	cell    *check.Cell
+	program *lower.Program
+	steps   []step
+	next    int // step that has not come to its end
 }
 
-// run compiles the nodes, then runs them, on the worker's goroutine, and returns the
-// values of the last one if it is an expression. Names that a failed cell declared but
-// did not come to are as they were before.
-func (g *gomacro) run(ctx context.Context, t *task, nodes []ast.Node, src string) (values []value, f *fault) {
+// commit makes what the steps that have run declare part of the session.
+func (r *running) commit() {
+	var items []int
+	for _, s := range r.steps[:r.next] {
+		if s.item >= 0 {
+			items = append(items, s.item)
+		}
+	}
+	r.cell.Commit(items...)
+}
+
+// run compiles the cell, then runs it, on the worker's goroutine, and returns the values of
+// its last statement if that is an expression. Names that a failed cell declared but did
+// not come to are as they were before.
+func (g *gomacro) run(ctx context.Context, t *task, r *running, src string) (values []value, f *fault) {
 	g.bindContext(ctx)
-	steps, f := g.compile(t, g.order(nodes))
+	if f := g.compile(t, r); f != nil {
+		r.cell.Drop()
+		return nil, f
+	}
+	t.setUndo(func() { // an abandoned cell, or one that fails
+		r.commit()
+		if r.next < len(r.steps) {
+			g.restore(r.steps[r.next].before)
+		}
+	})
+	defer t.undo()
+	results, f := g.steps(ctx, t, r)
+	if f2 := g.runDeferred(ctx, t, r); f == nil {
+		f = f2
+	}
 	if f != nil {
 		return nil, f
 	}
-	for i, s := range steps {
-		t.setUndo(func() { g.restore(s.before) })
-		if ctx.Err() != nil {
-			t.undo()
-			return nil, g.interruptedBefore(s.node)
-		}
-		results, f := g.execute(ctx, t, s)
-		if f != nil {
-			t.undo()
-			return nil, f
-		}
-		if i == len(steps)-1 && s.node == nodes[len(nodes)-1] && isExpr(s.node) {
-			values = g.values(results, s.types, g.position(s.node))
-			if quiet(src) || prints(s.node) {
-				values = errorsOnly(values)
-			}
-		}
+	if len(r.steps) == 0 || r.program.Last == nil {
+		return nil, nil
 	}
-	if ctx.Err() != nil && len(steps) > 0 { // a recover of the cell's own caught it
-		return nil, g.interruptedBefore(steps[len(steps)-1].node)
+	values = g.values(results, r.steps[len(r.steps)-1].types, r.program, g.position(r.program.Last))
+	if quiet(src) || prints(r.program.Last) {
+		values = errorsOnly(values)
 	}
 	return values, nil
+}
+
+// steps runs the cell's statements, and returns the values of the last.
+func (g *gomacro) steps(ctx context.Context, t *task, r *running) (results []xr.Value, f *fault) {
+	for i, s := range r.steps {
+		if ctx.Err() != nil {
+			return nil, g.interruptedBefore(s.node)
+		}
+		vs, f := g.execute(ctx, t, s)
+		if f == ended { // by a return statement
+			r.program.Last = nil
+			r.next = i + 1
+			return nil, nil
+		}
+		if f != nil {
+			return nil, f
+		}
+		results = vs
+		r.next = i + 1
+	}
+	if ctx.Err() != nil && len(r.steps) > 0 { // a recover of the cell's own caught it
+		return nil, g.interruptedBefore(r.steps[len(r.steps)-1].node)
+	}
+	return results, nil
+}
+
+// ended is no fault: a return statement has ended the cell.
+var ended = &fault{}
+
+// runDeferred calls what the cell deferred to its end, the last first.
+func (g *gomacro) runDeferred(ctx context.Context, t *task, r *running) (f *fault) {
+	for {
+		call := t.popDeferred()
+		if call == nil {
+			return f
+		}
+		run := func(*fast.Env) (xr.Value, []xr.Value) { call(); return fast.None, nil }
+		node := ast.Node(r.program.Steps[len(r.program.Steps)-1].Node)
+		if _, f2 := g.execute(ctx, t, step{node: node, run: run}); f == nil && f2 != ended {
+			f = f2
+		}
+	}
 }
 
 // step is a compiled statement of a cell.
 type step struct {
 	node   ast.Node
+	item   int
 	run    func(*fast.Env) (xr.Value, []xr.Value) // nil: a declaration without code
 	types  []xr.Type                              // of what run returns
 	before names                                  // the session's names before the statement
@@ -241,22 +319,41 @@ type names struct {
 	types map[string]xr.Type
 }
 
-// compile rewrites the statements so that they can be stopped and compiles them, all
-// before any is run: a cell with an error anywhere does nothing, and gomacro's type
-// tables, which are not safe for concurrent use, rest while the cell's goroutines run.
-func (g *gomacro) compile(t *task, nodes []ast.Node) (steps []step, f *fault) {
+// compile compiles the statements, all before any is run: a cell with an error anywhere
+// does nothing, and gomacro's type tables, which are not safe for concurrent use, rest
+// while the cell's goroutines run.
+func (g *gomacro) compile(t *task, r *running) (f *fault) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.ir.PrepareEnv() // tells the compiler which variables must stay where they are
-	for _, node := range nodes {
-		s := step{node: node, before: names{maps.Clone(g.ir.Comp.Binds), maps.Clone(g.ir.Comp.Types)}}
-		steps = append(steps, s)
-		if f = g.compileStep(t, &steps[len(steps)-1]); f != nil {
-			g.ir.Comp.Binds, g.ir.Comp.Types = steps[0].before.binds, steps[0].before.types
-			return nil, f
+	defer func() {
+		if e := recover(); e != nil {
+			f = g.compileFault(t.file, nil, e)
+		}
+	}()
+	for path, alias := range r.program.Imports {
+		if g.ir.Comp.Binds[alias] == nil {
+			g.ir.ImportPackage(fast.PackageName(alias), path)
 		}
 	}
-	return steps, nil
+	g.ir.PrepareEnv() // tells the compiler which variables must stay where they are
+	for _, st := range r.program.Steps {
+		s := step{node: st.Node, item: st.Item, before: names{maps.Clone(g.ir.Comp.Binds), maps.Clone(g.ir.Comp.Types)}}
+		if st.Node == nil { // declares what only the checker needs to know
+			s.node = r.cell.Items[st.Item].Node
+			r.steps = append(r.steps, s)
+			continue
+		}
+		if f = g.compileStep(t, &s); f != nil {
+			first := s.before
+			if len(r.steps) > 0 {
+				first = r.steps[0].before
+			}
+			g.ir.Comp.Binds, g.ir.Comp.Types = first.binds, first.types
+			return f
+		}
+		r.steps = append(r.steps, s)
+	}
+	return nil
 }
 
 func (g *gomacro) compileStep(t *task, s *step) (f *fault) {
@@ -265,10 +362,13 @@ func (g *gomacro) compileStep(t *task, s *step) (f *fault) {
 			f = g.compileFault(t.file, s.node, e)
 		}
 	}()
-	if f := g.checkImports(t.file, s.node); f != nil {
-		return f
+	expr, e := g.tryCompile(s.node)
+	for e != nil && g.loadProxy(e) {
+		expr, e = g.tryCompile(s.node)
 	}
-	expr := newRewriter(s.node).compile(g)
+	if e != nil {
+		return g.compileFault(t.file, s.node, e)
+	}
 	if expr == nil {
 		return nil
 	}
@@ -280,6 +380,33 @@ func (g *gomacro) compileStep(t *task, s *step) (f *fault) {
 		s.types = []xr.Type{expr.Type}
 	}
 	return nil
+}
+
+// tryCompile compiles the node and returns what was panicked with. Code that a failure
+// left half compiled is thrown away: gomacro would run it with its next declaration.
+func (g *gomacro) tryCompile(node ast.Node) (expr *fast.Expr, e any) {
+	defer func() {
+		if e = recover(); e != nil {
+			c := g.ir.Comp
+			c.Code.Clear()
+			c.Loop, c.Func, c.Labels, c.FuncMaker = nil, nil, nil, nil
+		}
+	}()
+	return g.ir.CompileNode(node), nil
+}
+
+// proxyMessage is how gomacro says that it does not know how to make an interface's value.
+var proxyMessage = regexp.MustCompile(`proxy not found for interface type <(.*)\.\w+>`)
+
+// loadProxy loads the table of the package whose interface gomacro missed, if that is
+// what e says: the cell did not import it, though what it calls did.
+func (g *gomacro) loadProxy(e any) bool {
+	m := proxyMessage.FindStringSubmatch(fmt.Sprint(e))
+	if m == nil || !symbols.Has(m[1]) || g.ir.Comp.KnownImports[m[1]] != nil {
+		return false
+	}
+	g.ir.ImportPackage("_", m[1])
+	return true
 }
 
 func (g *gomacro) restore(n names) {
@@ -300,17 +427,21 @@ func (g *gomacro) execute(ctx context.Context, t *task, s step) (vs []xr.Value, 
 	t.attach(run)
 	defer t.detach(run)
 	run.CurrEnv = env
-	ended := false
+	done := false
 	defer func() {
-		if ended {
+		if done {
 			run.CurrEnv = nil
 			return
 		}
-		f = g.runFault(ctx, t.file, s.node, run, recover())
+		if e := recover(); e == any(returned{}) {
+			f = ended
+		} else {
+			f = g.runFault(ctx, t.file, s.node, run, e)
+		}
 		resetRun(run)
 	}()
 	v, more := s.run(env)
-	ended = true
+	done = true
 	switch {
 	case len(more) > 0:
 		vs = more
@@ -345,66 +476,6 @@ func (g *gomacro) bindContext(ctx context.Context) {
 	g.ir.DeclVar("ctx", t, ctx)
 }
 
-// order returns the nodes in the order they are run: as written, except that functions
-// and types the cell declares further down come before what uses them.
-func (g *gomacro) order(nodes []ast.Node) []ast.Node {
-	later := map[string]int{} // name -> node that declares it
-	for i, n := range nodes {
-		for _, name := range hoistable(n) {
-			later[name] = i
-		}
-	}
-	done := make([]bool, len(nodes))
-	var out []ast.Node
-	var visit func(i int)
-	visit = func(i int) {
-		if done[i] {
-			return
-		}
-		done[i] = true
-		ast.Inspect(nodes[i], func(n ast.Node) bool {
-			if id, ok := n.(*ast.Ident); ok {
-				if j, ok := later[id.Name]; ok && j > i {
-					visit(j)
-				}
-			}
-			return true
-		})
-		out = append(out, nodes[i])
-	}
-	for i := range nodes {
-		visit(i)
-	}
-	return out
-}
-
-// hoistable is the names a node declares that may be used above it in the cell.
-func hoistable(n ast.Node) []string {
-	switch n := n.(type) {
-	case *ast.FuncDecl:
-		if n.Recv == nil {
-			return []string{n.Name.Name}
-		}
-	case *ast.GenDecl:
-		var names []string
-		for _, s := range n.Specs {
-			if ts, ok := s.(*ast.TypeSpec); ok && n.Tok == token.TYPE {
-				names = append(names, ts.Name.Name)
-			}
-		}
-		return names
-	}
-	return nil
-}
-
-func isExpr(n ast.Node) bool {
-	switch n.(type) {
-	case ast.Expr, *ast.ExprStmt:
-		return true
-	}
-	return false
-}
-
 // quiet reports whether the source ends in a semicolon, which hides the last value.
 func quiet(src string) bool {
 	return strings.HasSuffix(strings.TrimRight(src, " \t\r\n"), ";")
@@ -412,11 +483,8 @@ func quiet(src string) bool {
 
 // prints reports whether the expression is a call of fmt's printing functions, whose
 // result, a number of bytes, nobody wants to see.
-func prints(n ast.Node) bool {
-	if s, ok := n.(*ast.ExprStmt); ok {
-		n = s.X
-	}
-	call, ok := n.(*ast.CallExpr)
+func prints(x ast.Expr) bool {
+	call, ok := ast.Unparen(x).(*ast.CallExpr)
 	if !ok {
 		return false
 	}

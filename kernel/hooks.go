@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"ddpmlab/kernel/lower"
+
 	"github.com/cosmos72/gomacro/base"
 	"github.com/cosmos72/gomacro/fast"
 	"github.com/cosmos72/gomacro/gls"
@@ -23,6 +25,8 @@ type task struct {
 	runs map[*fast.Run]bool // interpreter states of its goroutines
 
 	watched sync.Once
+
+	deferred []func() // calls for the cell's end
 
 	undoMu sync.Mutex
 	undoFn func() // forgets what was declared by statements that have not run
@@ -62,6 +66,19 @@ func (t *task) detach(run *fast.Run) {
 	setAsync(run, base.SigNone)
 }
 
+// popDeferred returns the last call that the cell deferred to its end; nil: there is none.
+func (t *task) popDeferred() func() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := len(t.deferred)
+	if n == 0 {
+		return nil
+	}
+	f := t.deferred[n-1]
+	t.deferred = t.deferred[:n-1]
+	return f
+}
+
 // raise asks every goroutine of the task to stop where it is.
 func (t *task) raise() {
 	t.mu.Lock()
@@ -95,6 +112,9 @@ func (t *task) watch() {
 //go:norace
 func setAsync(run *fast.Run, sig base.Signal) { run.Signals.Async = sig }
 
+// returned is what a return statement of the cell itself panics with.
+type returned struct{}
+
 // stopped is what a hook panics with when its task has ended.
 type stopped struct{}
 
@@ -107,27 +127,30 @@ func (g *gomacro) taskHere() *task {
 	return g.current.Load()
 }
 
-// declareHooks declares what rewritten statements call (see rewriter), and binds
+// declareHooks declares what rewritten statements call (see package lower), and binds
 // time.Sleep to one that can be stopped.
 func (g *gomacro) declareHooks() {
 	ir := g.ir
 	vs, _ := ir.Eval("(func(f func(interface{})) { f(Interp()) })")
 	g.self = vs[0].Interface().(func(func(any)))
 
-	ir.DeclFunc(hookStop, func() <-chan struct{} { return g.taskHere().ctx.Done() })
-	ir.DeclFunc(hookInterrupt, func() { panic(stopped{}) })
-	ir.DeclBuiltin(hookReady, same(g.ready, reflect.Chan))
-	ir.DeclBuiltin(hookGo, same(g.goFunc, reflect.Func))
-	ir.DeclBuiltin(hookSend, fast.Builtin{Compile: g.compileSend, ArgMin: 2, ArgMax: 2})
-	ir.DeclBuiltin(hookElem, fast.Builtin{Compile: compileElem, ArgMin: 2, ArgMax: 2})
-	ir.DeclBuiltin(hookRange, fast.Builtin{Compile: g.compileRange, ArgMin: 1, ArgMax: 1})
+	ir.DeclFunc(lower.Stop, func() <-chan struct{} { return g.taskHere().ctx.Done() })
+	ir.DeclFunc(lower.Interrupt, func() { panic(stopped{}) })
+	ir.DeclFunc(lower.Return, func() { panic(returned{}) })
+	ir.DeclBuiltin(lower.Ready, same(g.ready, reflect.Chan))
+	ir.DeclBuiltin(lower.Go, same(g.goFunc, reflect.Func))
+	ir.DeclBuiltin(lower.Defer, same(g.deferFunc, reflect.Func))
+	ir.DeclBuiltin(lower.Send, fast.Builtin{Compile: g.compileSend, ArgMin: 2, ArgMax: 2})
+	ir.DeclBuiltin(lower.Elem, fast.Builtin{Compile: compileElem, ArgMin: 2, ArgMax: 2})
+	g.declareInterfaces()
 
-	ir.ImportPackage("kernel", "ddpmlab/kernel/cells")
-	ir.ImportPackage("display", "ddpmlab/kernel/display")
 	ir.DeclFunc("Display", g.display)
-	ir.ImportPackage("_", "fmt") // for values that are a fmt.Stringer
-	imp := ir.ImportPackage("_", "time")
-	imp.Vals[imp.Binds["Sleep"].Desc.Index()] = xr.ValueOf(g.sleep)
+	bind := func(path string) func(name string, f any) {
+		imp := ir.ImportPackage("_", path)
+		return func(name string, f any) { imp.Vals[imp.Binds[name].Desc.Index()] = xr.ValueOf(f) }
+	}
+	bind("time")("Sleep", g.sleep)
+	g.bindPrinting(bind("fmt"))
 }
 
 // same makes a builtin whose result has its argument's type, and is computed by f if that
@@ -220,14 +243,6 @@ func (g *gomacro) send(ch, v xr.Value) {
 	}
 }
 
-// compileRange never compiles: it answers whether its argument is a channel. The answer
-// is also kept aside, because gomacro recovers in places.
-func (g *gomacro) compileRange(c *fast.Comp, _ fast.Symbol, node *ast.CallExpr) *fast.Call {
-	arg := c.Expr1(node.Args[0], nil)
-	g.answer = &rangeAnswer{node, arg.Type != nil && arg.Type.Kind() == reflect.Chan}
-	panic("range")
-}
-
 // sleep is time.Sleep that ends with the task.
 func (g *gomacro) sleep(d time.Duration) {
 	timer := time.NewTimer(d)
@@ -266,4 +281,26 @@ func (g *gomacro) goFunc(f xr.Value) xr.Value {
 		return fn.Call(args)
 	})
 	return xr.MakeValue(wrapped)
+}
+
+// deferFunc makes of a function one that is called, with the arguments of now, when the
+// cell ends.
+func (g *gomacro) deferFunc(f xr.Value) xr.Value {
+	t := g.taskHere()
+	fn := f.ReflectValue()
+	return xr.MakeValue(reflect.MakeFunc(fn.Type(), func(args []reflect.Value) (results []reflect.Value) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.deferred = append(t.deferred, func() {
+			if fn.Type().IsVariadic() {
+				fn.CallSlice(args)
+			} else {
+				fn.Call(args)
+			}
+		})
+		for i := range fn.Type().NumOut() {
+			results = append(results, reflect.Zero(fn.Type().Out(i)))
+		}
+		return results
+	}))
 }

@@ -69,5 +69,8 @@ func bundleOfAny(v any) render.Bundle {
 	if b, ok := v.(render.Bundle); ok {
 		return b
 	}
+	if b := unbox(v); b != nil {
+		return bundleOf(value{V: b.v, Type: b.g.typeText(b.t), Converted: v})
+	}
 	return bundleOf(value{V: reflect.ValueOf(v), Type: fmt.Sprintf("%T", v)})
 }

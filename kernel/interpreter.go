@@ -3,6 +3,8 @@ package kernel
 import (
 	"context"
 	"reflect"
+
+	"ddpmlab/kernel/check"
 )
 
 // interpreter evaluates cells in one session: what a cell declares, later cells see. It
@@ -20,8 +22,9 @@ type interpreter interface {
 	// Complete returns the names that could stand at the byte offset pos of src, and
 	// where the incomplete name begins.
 	Complete(src string, pos int) (names []string, start int)
-	// Inspect describes the name around the byte offset pos of src; "" when unknown.
-	Inspect(src string, pos int) string
+	// Inspect describes the name around the byte offset pos of src, at detail 0 or 1; ""
+	// when unknown.
+	Inspect(src string, pos, detail int) string
 	// Names lists what cells have declared.
 	Names() []named
 	// Line returns a line of a cell that was evaluated, for error messages.
@@ -39,10 +42,9 @@ type source struct {
 type value struct {
 	V    reflect.Value
 	Type string // static type, as the cell would write it
-	// Converted is the value as each interface that decides how it is shown (see shown)
-	// and that its type, declared in a cell, implements: reflection does not see the
-	// methods. Else nil.
-	Converted []any
+	// Converted is the value in its box (see boxed) if a cell declared its type, whose
+	// methods reflection does not see. Else nil.
+	Converted any
 	At        place // where the expression begins
 }
 
@@ -54,6 +56,7 @@ type fault struct {
 	Trace       []place  // callers of the failing line that are in cells, innermost first
 	Stack       []string // frames of compiled code that help, innermost first
 	Interrupted bool
+	Errors      []check.Error // of a cell that was not run: all that is wrong with it
 }
 
 // place is a line of a cell.

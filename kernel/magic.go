@@ -272,7 +272,7 @@ func (c *cellRun) lab(ctx context.Context, p part, call string) ([]value, *fault
 
 func (c *cellRun) help(_ context.Context, p part, arg string) ([]value, *fault) {
 	if arg != "" {
-		text := c.k.language().Inspect(arg, len(arg))
+		text := c.k.language().Inspect(arg, len(arg), 1)
 		if text == "" {
 			return nil, c.fail(p, "%s is not known", arg)
 		}

@@ -13,6 +13,7 @@ import (
 	"ddpmlab/internal/display"
 	"ddpmlab/internal/render"
 	"ddpmlab/kernel"
+	"ddpmlab/kernel/symbols/export"
 
 	"github.com/cosmos72/gomacro/imports"
 )
@@ -27,6 +28,15 @@ func TestMain(m *testing.M) {
 			"Table": reflect.ValueOf(table), "Both": reflect.ValueOf(both),
 		},
 	})
+	export.Declare("ddpmlab/kerneltest", `package kerneltest
+import "context"
+type T struct{}
+func Train(ctx context.Context, steps int) int
+func Fail()
+func Source(ctx context.Context) string
+func Table() *T
+func Both(ok bool) (*T, error)
+`)
 	if a := os.Args; len(a) == 5 && a[1] == "kernel" && a[2] == "serve" && a[3] == "-f" {
 		if err := kernel.Serve(context.Background(), a[4]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

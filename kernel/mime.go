@@ -9,7 +9,6 @@ import (
 	"image/png"
 	"maps"
 	"reflect"
-	"slices"
 	"strings"
 
 	"ddpmlab/internal/render"
@@ -150,7 +149,11 @@ func imageBundle(m image.Image) (b render.Bundle) {
 // saysItself reports whether the value has a text of its own.
 func saysItself(v value) bool {
 	for _, x := range v.candidates() {
-		switch x.(type) {
+		switch x := x.(type) {
+		case *boxed:
+			if x.g.prints(x.t) {
+				return true
+			}
 		case fmt.Stringer, error:
 			return true
 		}
@@ -167,6 +170,9 @@ func textOf(v value) (s string) {
 	if !v.V.IsValid() {
 		return "<nil>"
 	}
+	if v.V.Kind() == reflect.Func && !saysItself(v) {
+		return v.Type
+	}
 	for _, x := range v.candidates() {
 		if isNil(x) {
 			continue
@@ -178,19 +184,19 @@ func textOf(v value) (s string) {
 			return x.Error()
 		}
 	}
-	if v.V.Kind() == reflect.Func {
-		return v.Type
-	}
 	if !v.V.CanInterface() {
 		return fmt.Sprint(v.V)
 	}
 	return fmt.Sprintf("%v", v.V.Interface())
 }
 
-// candidates are the values whose methods may show v: itself, what a cell's type was
-// converted to, and a pointer to it.
+// candidates are the values whose methods may show v: its box, itself, and a
+// pointer to it.
 func (v value) candidates() []any {
-	c := slices.Clone(v.Converted)
+	var c []any
+	if v.Converted != nil {
+		c = append(c, v.Converted)
+	}
 	if v.V.IsValid() && v.V.CanInterface() {
 		c = append(c, v.V.Interface())
 		if v.V.Kind() != reflect.Pointer && v.V.Kind() != reflect.Interface {
@@ -213,10 +219,8 @@ func isNil(x any) bool {
 
 // asError is the value as an error, nil when it is none or a nil one.
 func (v value) asError() error {
-	for _, x := range v.Converted {
-		if err, ok := x.(error); ok {
-			return err
-		}
+	if err, ok := v.Converted.(error); ok {
+		return err
 	}
 	if v.V.IsValid() && v.V.CanInterface() {
 		if err, ok := v.V.Interface().(error); ok && !isNil(err) {

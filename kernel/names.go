@@ -1,11 +1,9 @@
 package kernel
 
 import (
-	"maps"
-	"slices"
+	"go/types"
+	"reflect"
 	"strings"
-
-	"github.com/cosmos72/gomacro/fast"
 )
 
 // named is a name that a cell declared.
@@ -16,43 +14,39 @@ const valueLimit = 60
 
 // Names lists what cells have declared: variables, constants, functions and types.
 func (g *gomacro) Names() []named {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	var list []named
-	for _, name := range slices.Sorted(maps.Keys(g.ir.Comp.Binds)) {
-		b := g.ir.Comp.Binds[name]
-		if g.predeclared[name] == b || b.Type == nil || strings.HasPrefix(name, hookPrefix) || name == "ctx" {
-			continue
+	for _, obj := range g.session.Declared() {
+		n := named{Name: obj.Name(), Type: types.TypeString(obj.Type(), asInCell)}
+		switch obj := obj.(type) {
+		case *types.TypeName:
+			n.Type, n.Value = "type", types.TypeString(obj.Type().Underlying(), asInCell)
+		case *types.Const:
+			n.Value = obj.Val().String()
+		case *types.Var:
+			n.Value = g.valueText(obj)
 		}
-		if _, isImport := b.Value.(*fast.Import); isImport {
-			continue
+		if r := []rune(n.Value); len(r) > valueLimit {
+			n.Value = string(r[:valueLimit-1]) + "…"
 		}
-		list = append(list, named{name, b.Type.String(), g.valueText(name, b)})
-	}
-	for _, name := range slices.Sorted(maps.Keys(g.ir.Comp.Types)) {
-		list = append(list, named{name, "type", g.ir.Comp.Types[name].Kind().String()})
+		list = append(list, n)
 	}
 	return list
 }
 
-func (g *gomacro) valueText(name string, b *fast.Bind) (text string) {
+// valueText is the variable's value on a line; "" where it cannot be had.
+func (g *gomacro) valueText(obj *types.Var) (text string) {
 	defer func() {
 		if recover() != nil {
 			text = ""
 		}
 	}()
-	if b.Desc.Class() == fast.FuncBind {
+	g.mu.Lock()
+	v, b := g.ir.ValueOf(obj.Name()), g.ir.Comp.Binds[obj.Name()]
+	g.mu.Unlock()
+	if !v.IsValid() || b == nil || v.Kind() == reflect.Func {
 		return ""
 	}
-	v := g.ir.ValueOf(name)
-	if !v.IsValid() {
-		return ""
-	}
-	text = strings.ReplaceAll(textOf(value{V: v.ReflectValue()}), "\n", " ")
-	if r := []rune(text); len(r) > valueLimit {
-		text = string(r[:valueLimit-1]) + "…"
-	}
-	return text
+	return strings.ReplaceAll(textOf(g.shown(v, b.Type, obj.Type(), place{})), "\n", " ")
 }
 
 // reset replaces the interpreter by a new one and stops what cells left running.

@@ -99,27 +99,6 @@ func FuzzNotebook(f *testing.F) {
 	})
 }
 
-func TestWrapLiterals(t *testing.T) {
-	tests := []struct{ src, want string }{
-		{"func() { x() }()", "(func() { x() }())"},
-		{"func(a int) (b int) { return a }(1); y", "(func(a int) (b int) { return a }(1)); y"},
-		{"x := 1\nfunc() {\n\ty()\n}()\nz", "x := 1\n(func() {\n\ty()\n}())\nz"},
-		{"func f() {}", "func f() {}"},
-		{"func (t *T) m() {}", "func (t *T) m() {}"},
-		{"f := func() {}", "f := func() {}"},
-		{"if true {\n\tfunc() {}()\n}", "if true {\n\tfunc() {}()\n}"},
-		{"func() struct{ a int } { return s }().a", "(func() struct{ a int } { return s }().a)"},
-		{"func(", "(func()"},
-		{"// func()", "// func()"},
-		{"\"func()\"", "\"func()\""},
-	}
-	for _, tt := range tests {
-		if got := wrapLiterals(tt.src); got != tt.want {
-			t.Errorf("%q: got %q, want %q", tt.src, got, tt.want)
-		}
-	}
-}
-
 // TestStream feeds a captured stream in pieces of every size.
 func TestStream(t *testing.T) {
 	const text = "aé\x00b€\x00\x00c"

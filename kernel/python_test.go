@@ -85,11 +85,11 @@ error interrupted: the cell was interrupted
 ok 43
 ddpmlab 5.5
 ['Sprintln']
-{'text/plain': 'var x int'}
+{'text/plain': 'var x int\n\ndeclared in cell 1, line 1'}
 incomplete
 [[1, 6, 'x + 3']]
 {}
-error compile error: undefined identifier: x
+error compile error: undefined: x
 ok 2
 [[1, 'x + 3'], [2, 'x']]
 [[1, 'x + 3']]

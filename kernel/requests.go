@@ -62,6 +62,7 @@ func version() string {
 type atCursor struct {
 	Code   string `json:"code"`
 	Cursor int    `json:"cursor_pos"`
+	Detail int    `json:"detail_level"` // of inspect_request
 }
 
 // offset is the cursor in bytes.
@@ -95,7 +96,7 @@ func (k *kernel) complete(r request) {
 func (k *kernel) inspect(r request) {
 	var q atCursor
 	json.Unmarshal(r.Content, &q)
-	text := k.language().Inspect(q.Code, q.offset())
+	text := k.language().Inspect(q.Code, q.offset(), q.Detail)
 	data := map[string]any{}
 	if text != "" {
 		data["text/plain"] = text

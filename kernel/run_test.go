@@ -146,7 +146,7 @@ func TestRunOutput(t *testing.T) {
 	)
 	err := kernel.RunNotebook(t.Context(), nb, kernel.Options{Inplace: true})
 	var failed *kernel.CellError
-	if !errors.As(err, &failed) || failed.Cell != 8 || !strings.Contains(failed.Message, "cell 8, line 2: syntax error") {
+	if !errors.As(err, &failed) || failed.Cell != 8 || !strings.Contains(failed.Message, "cell 8, line 2:1: syntax error") {
 		t.Errorf("got %v, want a syntax error in cell 8", err)
 	}
 	got := read(t, nb)
@@ -262,7 +262,7 @@ func TestRunFailure(t *testing.T) {
 	if !errors.As(err, &failed) || failed.Cell != 3 {
 		t.Fatalf("got %v, want that code cell 3 failed", err)
 	}
-	if want := "code cell 3 failed: cell 3, line 2: compile error: undefined identifier: nothing"; !strings.HasSuffix(err.Error(), want) {
+	if want := "code cell 3 failed: cell 3, line 2:5: compile error: undefined: nothing"; !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("got %q, want %q", err, want)
 	}
 	got := read(t, nb)
@@ -270,7 +270,7 @@ func TestRunFailure(t *testing.T) {
 		t.Errorf("cells %+v", got.Cells)
 	}
 	page, err := os.ReadFile(strings.TrimSuffix(nb, ".ipynb") + ".html")
-	if err != nil || !bytes.Contains(page, []byte("undefined identifier: nothing")) {
+	if err != nil || !bytes.Contains(page, []byte("undefined: nothing")) {
 		t.Errorf("page: %v", err)
 	}
 }
@@ -279,7 +279,7 @@ func TestRunFailure(t *testing.T) {
 func TestRunFailureLines(t *testing.T) {
 	nb := notebook(t, "func f(a int, b string) {}\nf(1)")
 	err := kernel.RunNotebook(t.Context(), nb, kernel.Options{Inplace: true})
-	want := "not enough arguments in call to f: have (an untyped constant) want (int, string)"
+	want := "not enough arguments in call to f have (number) want (int, string)"
 	if err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
 	}

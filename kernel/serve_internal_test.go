@@ -179,7 +179,7 @@ func TestExecute(t *testing.T) {
 	if good["status"] != "ok" || good["data"].(map[string]any)["text/plain"] != "40" {
 		t.Errorf("good expression: %v", good)
 	}
-	if bad["status"] != "error" || bad["evalue"] != "undefined identifier: nothing" {
+	if bad["status"] != "error" || bad["evalue"] != "undefined: nothing" {
 		t.Errorf("bad expression: %v", bad)
 	}
 }
@@ -218,7 +218,7 @@ func TestValues(t *testing.T) {
 		{"error(nil)", "", "", ""},
 		{"nil", "", "", ""},
 		{"[]float64{1.5}", "text/plain", "[1.5]", ""},
-		{"func(i int) int { return i }", "text/plain", "func(int) int", ""},
+		{"func(i int) int { return i }", "text/plain", "func(i int) int", ""},
 		{"kerneltest.Source(ctx)", "text/plain", `%d "kerneltest.Source(ctx)" after`, ""},
 		{"x := 1\nkerneltest.Fail()", "", "", "cell %d, line 2: error: no run called x; see lab.AllRuns()"},
 	}
@@ -339,7 +339,7 @@ func TestOtherRequests(t *testing.T) {
 	}{
 		{"complete_request", map[string]any{"code": "é := strings.ToU", "cursor_pos": 16}, "map[cursor_end:16 cursor_start:13 matches:[ToUpper ToUpperSpecial] metadata:map[] status:ok]"},
 		{"complete_request", map[string]any{"code": "nothing.", "cursor_pos": 99}, "map[cursor_end:8 cursor_start:8 matches:[] metadata:map[] status:ok]"},
-		{"inspect_request", map[string]any{"code": "1 + größe", "cursor_pos": 6, "detail_level": 0}, "map[data:map[text/plain:var größe int] found:true metadata:map[] status:ok]"},
+		{"inspect_request", map[string]any{"code": "1 + größe", "cursor_pos": 6, "detail_level": 0}, "map[data:map[text/plain:var größe int\n\ndeclared in cell 2, line 1] found:true metadata:map[] status:ok]"},
 		{"inspect_request", map[string]any{"code": "none", "cursor_pos": 1}, "map[data:map[] found:false metadata:map[] status:ok]"},
 		{"is_complete_request", map[string]any{"code": "for {"}, "map[indent:\t status:incomplete]"},
 		{"is_complete_request", map[string]any{"code": "1"}, "map[status:complete]"},

@@ -27,13 +27,16 @@ type rule struct {
 // rules are searched from the top for the first that matches a package.
 var rules = []rule{
 	{"cmd/...", []string{"kernel", "plots", "experiments", "ddpm/...", "internal/..."}},
+	{"kernel/symbols/export", nil},
+	{"kernel/check", []string{"kernel/check", "kernel/symbols/export"}}, // the latter in tests only, as below
+	{"kernel/lower", []string{"kernel/check", "kernel/symbols/export"}},
 	{"kernel/symbols/...", []string{"kernel/symbols", "kernel/cells", "kernel/display", "plots", "experiments", "ddpm", "ddpm/data"}}, // what cells can import
 	{"kernel/kerneltest", nil},
 	{"kernel/clienttest", []string{"kernel/kerneltest"}},
 	{"kernel/history", nil},
 	{"kernel/display", nil},
 	{"kernel/cells", []string{"internal/cell"}},
-	{"kernel", []string{"kernel/symbols", "kernel/kerneltest", "kernel/history", "kernel/display", "plots", "internal/..."}}, // no diffusion
+	{"kernel", []string{"kernel/check", "kernel/lower", "kernel/symbols", "kernel/symbols/export", "kernel/kerneltest", "kernel/history", "kernel/display", "plots", "internal/..."}}, // no diffusion
 	{"plots", []string{"experiments", "ddpm", "ddpm/fid", "ddpm/unet", "internal/..."}},
 	{"experiments", []string{"ddpm", "ddpm/data", "ddpm/fid", "ddpm/unet", "ddpm/engine/...", "internal/..."}},
 	{"ddpm", []string{"ddpm/...", "internal/display", "internal/render"}},

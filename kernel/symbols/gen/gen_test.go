@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,10 +13,11 @@ func TestFresh(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes over 2 s")
 	}
-	want, err := generate("..")
+	out, err := generate("..")
 	if err != nil {
 		t.Fatal(err)
 	}
+	want := out.tables
 	have, err := filepath.Glob("../table_*.go")
 	if err != nil {
 		t.Fatal(err)
@@ -29,6 +31,12 @@ func TestFresh(t *testing.T) {
 			t.Errorf("%s is stale; run `go generate ./kernel/symbols`", name)
 		}
 	}
+	for name, want := range out.archives() {
+		have, err := readArchive(filepath.Join("..", "export", name))
+		if err != nil || !maps.EqualFunc(have, want, bytes.Equal) {
+			t.Errorf("export/%s is stale (%v); run `go generate ./kernel/symbols`", name, err)
+		}
+	}
 }
 
 // TestWrite checks that tables of packages no longer listed go, and others stay.
@@ -39,7 +47,7 @@ func TestWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := write(dir, map[string][]byte{"table_kept.go": []byte("package symbols\n"), "table_new.go": nil}); err != nil {
+	if err := writeTables(dir, map[string][]byte{"table_kept.go": []byte("package symbols\n"), "table_new.go": nil}); err != nil {
 		t.Fatal(err)
 	}
 	got, _ := filepath.Glob(filepath.Join(dir, "*.go"))

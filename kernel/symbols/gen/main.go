@@ -1,6 +1,7 @@
 // Command gen writes the tables of package symbols: for each package in its list one Go
 // file with the package's exported constants, variables, functions, types, and, for the
-// interfaces a cell may implement, a proxy.
+// interfaces a cell may implement, a proxy; and, for every package a cell can import, the
+// archives of package export.
 //
 // Usage, in kernel/symbols: go generate
 package main
@@ -10,8 +11,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/cosmos72/gomacro/imports"
 	"golang.org/x/tools/go/packages"
 )
 
@@ -87,41 +90,69 @@ var list = []string{
 	"unicode/utf8",
 }
 
+// tableless packages have no table, since the interpreter cannot instantiate compiled
+// generics. Cells that use them are checked all the same, and told so.
+var tableless = []string{"cmp", "iter", "maps", "slices", "unique"}
+
 func main() {
-	files, err := generate(".")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "gen:", err)
-		os.Exit(1)
+	out, err := generate(".")
+	if err == nil {
+		err = out.write(".")
 	}
-	if err := write(".", files); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
 }
 
-// generate returns the tables' sources by file name. The packages are loaded as seen
-// from dir.
-func generate(dir string) (map[string][]byte, error) {
+// output is what the generator writes.
+type output struct {
+	tables map[string][]byte // by file name
+	types  map[string][]byte // export data by import path
+	docs   map[string][]byte // doc comments by import path
+}
+
+// generate makes the tables of the packages in list, and the export data and doc comments
+// of every package a cell can import. The packages are loaded as seen from dir.
+func generate(dir string) (*output, error) {
+	paths := append(slices.Clone(list), tableless...)
+	for path := range imports.Packages { // those the interpreter brings tables of
+		first, _, _ := strings.Cut(path, "/")
+		if !strings.Contains(first, ".") && !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
 	cfg := &packages.Config{
-		Mode: packages.NeedName | packages.NeedTypes | packages.NeedImports | packages.NeedDeps,
+		Mode: packages.NeedName | packages.NeedTypes | packages.NeedImports | packages.NeedDeps | packages.NeedFiles,
 		Dir:  dir,
 	}
-	pkgs, err := packages.Load(cfg, list...)
+	pkgs, err := packages.Load(cfg, paths...)
 	if err != nil {
 		return nil, fmt.Errorf("load packages: %w", err)
 	}
-	files := make(map[string][]byte, len(pkgs))
+	out := &output{tables: map[string][]byte{}, types: map[string][]byte{}, docs: map[string][]byte{}}
 	for _, p := range pkgs {
 		if len(p.Errors) > 0 {
 			return nil, fmt.Errorf("load %s: %w", p.PkgPath, p.Errors[0])
+		}
+		if p.PkgPath != "unsafe" { // its types are the type checker's own
+			if out.types[p.PkgPath], err = exportData(p); err != nil {
+				return nil, err
+			}
+		}
+		if out.docs[p.PkgPath], err = docComments(p); err != nil {
+			return nil, err
+		}
+		if !slices.Contains(list, p.PkgPath) {
+			continue
 		}
 		src, err := newTable(p.Types).source()
 		if err != nil {
 			return nil, fmt.Errorf("table of %s: %w", p.PkgPath, err)
 		}
-		files[fileName(p.PkgPath)] = src
+		out.tables[fileName(p.PkgPath)] = src
 	}
-	return files, nil
+	return out, nil
 }
 
 // fileName is the table's file: table_ and the path with underscores.
@@ -130,8 +161,38 @@ func fileName(path string) string {
 	return "table_" + strings.NewReplacer("/", "_", ".", "_").Replace(path) + ".go"
 }
 
-// write replaces the tables in dir by files, touching only what differs.
-func write(dir string, files map[string][]byte) error {
+// write writes what differs from what is in dir.
+func (out *output) write(dir string) error {
+	if err := writeTables(dir, out.tables); err != nil {
+		return err
+	}
+	for name, files := range out.archives() {
+		if err := writeArchive(filepath.Join(dir, "export", name), files); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// archives are the files of each archive.
+func (out *output) archives() map[string]map[string][]byte {
+	archives := map[string]map[string][]byte{}
+	for kind, files := range map[string]map[string][]byte{"types": out.types, "docs": out.docs} {
+		own, others := map[string][]byte{}, map[string][]byte{}
+		for path, data := range files {
+			if strings.HasPrefix(path, "ddpmlab/") {
+				own[path] = data
+			} else {
+				others[path] = data
+			}
+		}
+		archives[kind+".zip"], archives[kind+"_ddpmlab.zip"] = others, own
+	}
+	return archives
+}
+
+// writeTables replaces the tables in dir by files, touching only what differs.
+func writeTables(dir string, files map[string][]byte) error {
 	old, err := filepath.Glob(filepath.Join(dir, "table_*.go"))
 	if err != nil {
 		return err
