@@ -162,6 +162,7 @@ func (g *gomacro) Eval(ctx context.Context, c source) ([]value, *fault) {
 }
 
 const wasAbandoned = "the cell was abandoned: it is inside a call that cannot be interrupted, which may go on in the background"
+
 // typeIn is a type that the package of that path knows.
 func typeIn(im *export.Importer, path string, find func(*types.Package) types.Type) func() types.Type {
 	return func() types.Type {

@@ -334,8 +334,6 @@ func TestComplete(t *testing.T) {
 		{"strings.NewReader(\"a\").Le|", "Len"},
 		{"import \"gonum.org/v1/gonum/st|", "gonum.org/v1/gonum/stat gonum.org/v1/gonum/stat/distuv"},
 		{"local := 1\nloc|", "local"},
-		{`\gam|`, `\gamma`},
-		{`x\gamma|`, "γ"},
 		{"Interp|", ""},
 		{"|", ""},
 	}

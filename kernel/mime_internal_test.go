@@ -42,7 +42,7 @@ curve.X.Label.Text, curve.Y.Label.Text = "step", "loss"`)
 		{`display.PNG([]byte{1, 2, 3})`, "image/png text/plain", "image/png, 3 bytes"},
 		{`display.MIME(display.MIMEMap{"text/html": "a", "text/plain": "b"}, nil)`, "text/html text/plain", "b"},
 		{`display.Auto([]byte("<html>x</html>"))`, "text/html text/plain", "<html>x</html>"},
-		{`display.Any("", both{})`, "text/plain", ""}, // compiled code sees no methods of a cell's type
+		{`display.Any("", both{})`, "text/html text/plain", ""},
 		{`both{}`, "text/html text/plain", "both as text"},
 		{`&both{}`, "text/html text/plain", "both as text"},
 		{`simple{}`, "text/html text/plain", "simple"},
