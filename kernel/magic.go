@@ -199,8 +199,11 @@ func (c *cellRun) fail(p part, format string, args ...any) *fault {
 	return &fault{Name: magicError, Message: fmt.Sprintf(format, args...), Cell: c.number, Line: p.line}
 }
 
-// at is source as it stands on the part's line.
-func (p part) at(src string) string { return strings.Repeat("\n", p.line-1) + src }
+// at is source as it stands on the part's line, in its column if it is part of it.
+func (p part) at(src string) string {
+	column := max(strings.Index(p.magic, src), 0)
+	return strings.Repeat("\n", p.line-1) + strings.Repeat(" ", column) + src
+}
 
 func (c *cellRun) time(ctx context.Context, p part, arg string) ([]value, *fault) {
 	return c.timed(func() ([]value, *fault) { return c.eval(ctx, p.at(arg)) })
