@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -64,11 +65,13 @@ func spin() { for i := 0; ; i++ { inner(i) } }
 		k := stoppable[kind]
 		id := b.send("execute_request", map[string]any{"code": k.code, "allow_stdin": true})
 		time.Sleep(20 * time.Millisecond)
-		if k.name == "training" || k.name == "sampling" {
+		if k.name == "sampling" {
 			time.Sleep(100 * time.Millisecond) // into its loop
 		}
 		if k.name == "training" {
 			trained++
+			b.collect(id, func(a *answer) bool { return slices.Contains(a.outputs, "display_data") || a.reply != nil })
+			time.Sleep(100 * time.Millisecond) // into its loop
 		}
 		begun := time.Now()
 		if _, err := b.cl.send(b.cl.control, "interrupt_request", map[string]any{}); err != nil {
