@@ -86,11 +86,7 @@ func rowwise(k kernel) func(*lowering, *task) {
 		columns := channels(t.op.Out)
 		rows := size(t.op.Out) / columns
 		each := max(1, part/4/columns)
-		var refs []ref
-		for _, v := range t.in {
-			refs = append(refs, l.value(v))
-		}
-		refs = append(refs, l.output(t.out[0], t.in...))
+		refs := append(l.values(t.in), l.output(t.out[0], t.in...))
 		l.emit(k, ceilDiv(rows, each), refs, []int{rows, columns, each})
 	}
 }

@@ -17,11 +17,7 @@ func attention(k kernel, byRows bool) func(*lowering, *task) {
 			each = max(min(fewest, panels), ceilDiv(panels, ceilDiv(enough, parts)))
 		}
 		blocks := ceilDiv(panels, each)
-		var refs []ref
-		for _, v := range t.in {
-			refs = append(refs, l.value(v))
-		}
-		refs = append(refs, l.output(t.out[0]))
+		refs := append(l.values(t.in), l.output(t.out[0]))
 		c := s[2] / 3
 		l.emit(k, parts*blocks, refs, []int{tokens, c, heads, each, blocks}, float32(1/math.Sqrt(float64(c/heads))))
 	}

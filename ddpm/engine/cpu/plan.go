@@ -136,11 +136,7 @@ func lower(in *isa, p *engine.Program, st *state, lean bool) (*lowering, error) 
 		if f == nil {
 			return nil, fmt.Errorf("the cpu device has no kernel for %v", t.op)
 		}
-		var in []ref
-		for _, v := range t.reads() {
-			in = append(in, l.value(v))
-		}
-		l.hoist(size(t.op.Out), in, func() { f(l, t) })
+		l.hoist(size(t.op.Out), l.values(t.reads()), func() { f(l, t) })
 	}
 	for _, i := range copies {
 		v := p.Grads[i]
