@@ -23,8 +23,12 @@ type StoreSpeed struct {
 	PerSecond float64 `json:"points_per_s"`   // to disk, recorded as fast as can be
 	ReadBack  float64 `json:"read_s"`         // seconds to read all points
 	Megabytes float64 `json:"mb_per_million"` // of the file, 10^6 bytes for 10^6 points
-	Runs      int     `json:"runs"`           // that were compared
-	Compare   float64 `json:"compare_s"`      // seconds to query them, sort them and make their table
+	Pack      float64 `json:"pack_s"`         // seconds to pack them, when the run has finished
+	ReadPack  float64 `json:"read_packed_s"`  // seconds to read all points once packed
+	PackedMB  float64 `json:"packed_mb_per_million"`
+	Query     float64 `json:"query_s"`   // seconds for a query by the last and the least value
+	Runs      int     `json:"runs"`      // that were compared
+	Compare   float64 `json:"compare_s"` // seconds to query them, sort them and make their table
 }
 
 // Measure measures the store in a new database in the folder dir: points recorded, read
@@ -56,25 +60,18 @@ func (v *StoreSpeed) measurePoints(ctx context.Context, s *Store, o order) error
 	if err != nil {
 		return err
 	}
-	// As fast as can be.
+	// As fast as can be. Losses as a training has them: 24 bits that look like noise.
 	begun := time.Now()
 	for step := range int64(v.Points) {
-		a.Record(step+1, MetricLoss, float64(step))
+		a.Record(step+1, MetricLoss, noisyLoss(step))
 	}
 	if err := errors.Join(s.Flush(), a.err()); err != nil {
 		return err
 	}
 	v.PerSecond = float64(v.Points) / time.Since(begun).Seconds()
-
-	begun = time.Now()
-	all, err := s.Points(ctx, a.run, MetricLoss)
-	if err == nil && len(all) != v.Points {
-		err = fmt.Errorf("read %d points of %d", len(all), v.Points)
-	}
-	if err != nil {
+	if v.ReadBack, err = timeRead(ctx, s, a.run, v.Points); err != nil {
 		return err
 	}
-	v.ReadBack = time.Since(begun).Seconds()
 	if err := s.do(true, func(*sql.Tx) error { return nil }); err != nil { // moves the log into the file
 		return err
 	}
@@ -99,7 +96,59 @@ func (v *StoreSpeed) measurePoints(ctx context.Context, s *Store, o order) error
 	slices.Sort(took)
 	v.LogP50 = micros(took[len(took)/2])
 	v.LogP99 = micros(took[len(took)*99/100])
-	return a.finish(StatusFinished, int64(v.Points), "")
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	begun = time.Now()
+	if err := a.finish(StatusFinished, int64(v.Points), ""); err != nil {
+		return err
+	}
+	v.Pack = time.Since(begun).Seconds()
+	return v.measurePacked(ctx, s, a.run)
+}
+
+func (v *StoreSpeed) measurePacked(ctx context.Context, s *Store, run string) (err error) {
+	if v.ReadPack, err = timeRead(ctx, s, run, v.Points); err != nil {
+		return err
+	}
+	begun := time.Now()
+	runs, err := s.Query(ctx, "last(loss) < 10 and min(loss) >= 0 and count(loss) > 0")
+	if err == nil && len(runs) != 1 {
+		err = fmt.Errorf("found %d runs, want 1", len(runs))
+	}
+	if err != nil {
+		return err
+	}
+	v.Query = time.Since(begun).Seconds()
+	db, err := s.reader()
+	if err != nil {
+		return err
+	}
+	var bytes int64
+	if err := db.QueryRowContext(ctx, `SELECT coalesce(sum(length(body)), 0) FROM point_pack JOIN series ON series.id = series WHERE key = 'loss'`).Scan(&bytes); err != nil {
+		return explain(s.path, err)
+	}
+	v.PackedMB = float64(bytes) / float64(v.Points)
+	return nil
+}
+
+// noisyLoss is a loss as the network computes it, in 32 bits.
+func noisyLoss(step int64) float64 {
+	x := uint64(step) * 0x9e3779b97f4a7c15
+	return float64(0.05 + 0.1*float32(x>>40)/(1<<24))
+}
+
+// timeRead times the reading of all losses.
+func timeRead(ctx context.Context, s *Store, run string, want int) (seconds float64, err error) {
+	if err := s.Flush(); err != nil {
+		return 0, err
+	}
+	begun := time.Now()
+	all, err := s.Points(ctx, run, MetricLoss)
+	if err == nil && len(all) != want {
+		err = fmt.Errorf("read %d points of %d", len(all), want)
+	}
+	return time.Since(begun).Seconds(), err
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
@@ -133,7 +182,7 @@ func (v *StoreSpeed) measureCompare(ctx context.Context, s *Store, o order) erro
 		}
 		return nil
 	})
-	if err != nil {
+	if err := errors.Join(err, s.packAll(ctx)); err != nil {
 		return err
 	}
 	begun := time.Now()
@@ -159,7 +208,11 @@ func (v *StoreSpeed) Table() *render.Table {
 	t.Add("one call of Record, 99 %", fmt.Sprintf("%.2f µs", v.LogP99), "20 µs")
 	t.Add("points to disk", fmt.Sprintf("%.0f/s", v.PerSecond), "300000/s")
 	t.Add(fmt.Sprintf("%d points read back", v.Points), fmt.Sprintf("%.3f s", v.ReadBack), fmt.Sprintf("%.3f s", 0.35*float64(v.Points)/1e6))
+	t.Add("the same, packed", fmt.Sprintf("%.3f s", v.ReadPack), fmt.Sprintf("%.3f s", 0.1*float64(v.Points)/1e6))
+	t.Add("packing them", fmt.Sprintf("%.3f s", v.Pack), "")
+	t.Add("query for a last and a least value", fmt.Sprintf("%.1f ms", 1e3*v.Query), "")
 	t.Add("file, for a million points", fmt.Sprintf("%.1f MB", v.Megabytes), "40 MB")
+	t.Add("packs, for a million points", fmt.Sprintf("%.1f MB", v.PackedMB), "")
 	t.Add(fmt.Sprintf("table of %d runs", v.Runs), fmt.Sprintf("%.0f ms", 1e3*v.Compare), fmt.Sprintf("%.0f ms", 100*float64(v.Runs)/2000))
 	return t
 }

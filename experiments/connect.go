@@ -3,22 +3,32 @@ package experiments
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"net/url"
 	"os"
 	"time"
 
-	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
+	"github.com/mattn/go-sqlite3"
 )
+
+// connector makes connections to one database, which know the functions that its schema
+// uses.
+type connector struct{ dsn string }
+
+func (c connector) Connect(context.Context) (driver.Conn, error) { return c.Driver().Open(c.dsn) }
+
+func (connector) Driver() driver.Driver {
+	return &sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
+		return c.RegisterFunc("unpack", unpack, true)
+	}}
+}
 
 // connect opens a pool of at most n connections to the file at path. The parameters
 // that start with an underscore are run on every connection before its first use.
-func connect(path, params string, n int) (*sql.DB, error) {
-	db, err := sql.Open("sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+params)
-	if err != nil {
-		return nil, err
-	}
+func connect(path, params string, n int) *sql.DB {
+	db := sql.OpenDB(connector{"file:" + (&url.URL{Path: path}).EscapedPath() + "?" + params})
 	db.SetMaxOpenConns(n)
-	return db, nil
+	return db
 }
 
 // Connection parameters. Write-ahead logging lets one process write while others read;
@@ -50,10 +60,7 @@ func patiently(f func() error) error {
 
 // openWriter connects for writing.
 func openWriter(ctx context.Context, path string) (*sql.DB, error) {
-	db, err := connect(path, writeParams, 1)
-	if err != nil {
-		return nil, err
-	}
+	db := connect(path, writeParams, 1)
 	if err := patiently(func() error { return db.PingContext(ctx) }); err != nil {
 		db.Close()
 		return nil, err
@@ -64,15 +71,13 @@ func openWriter(ctx context.Context, path string) (*sql.DB, error) {
 // openReaders connects for reading. A database whose folder cannot be written is read
 // as it lies: nobody changes it there, and SQLite cannot make its lock files beside it.
 func openReaders(ctx context.Context, path string) (*sql.DB, error) {
-	db, err := connect(path, readParams, readers)
-	if err != nil {
-		return nil, err
-	}
+	db := connect(path, readParams, readers)
 	look := func() error {
 		var n int
 		return db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n)
 	}
-	if err = patiently(look); err == nil {
+	err := patiently(look)
+	if err == nil {
 		return db, nil
 	}
 	db.Close()
@@ -80,10 +85,7 @@ func openReaders(ctx context.Context, path string) (*sql.DB, error) {
 	if info, e := os.Stat(path + "-wal"); kind != ErrReadOnly || e == nil && info.Size() > 0 {
 		return nil, err
 	}
-	var e error
-	if db, e = connect(path, readParams+"&immutable=1", readers); e != nil {
-		return nil, err
-	}
+	db = connect(path, readParams+"&immutable=1", readers)
 	if look() != nil {
 		db.Close()
 		return nil, err

@@ -163,3 +163,8 @@ func (l *Lab) Samples(ctx context.Context, r *Run, n, steps int) *Samples {
 func (l *Lab) Reference(table int) []Reference {
 	return must(l.store.Reference(context.Background(), table))
 }
+
+// Published returns the curves that the paper's authors publish of a data set, as "cifar10".
+func (l *Lab) Published(dataset string) []Published {
+	return must(l.store.Published(context.Background(), dataset))
+}

@@ -74,7 +74,7 @@ const (
 			AND number = (SELECT max(number) FROM session WHERE session.run = run.id)`
 	// The step is the last one that left a number.
 	updateCrashed = `UPDATE run SET status = 'crashed', finished = ?2,
-			step = max(step, (SELECT coalesce(max(step), 0) FROM point JOIN series ON series.id = series WHERE series.run = ?1))
+			step = max(step, (SELECT coalesce(max(step), 0) FROM point_row JOIN series ON series.id = series WHERE series.run = ?1))
 		WHERE id = ?1 AND status = 'running'
 			AND ?3 = (SELECT max(number) FROM session WHERE session.run = ?1)`
 )

@@ -43,14 +43,19 @@ var mergeSteps = []string{
 	`INSERT INTO main.run SELECT * FROM other.run WHERE id IN (SELECT id FROM newer)`,
 	`INSERT INTO main.session SELECT * FROM other.session WHERE run IN (SELECT id FROM newer)`,
 	`INSERT INTO main.param SELECT * FROM other.param WHERE run IN (SELECT id FROM newer)`,
-	`INSERT INTO main.series (run, key, context, protocol)
-		SELECT run, key, context, protocol FROM other.series WHERE run IN (SELECT id FROM newer) ORDER BY id`,
-	`INSERT INTO main.point (series, step, time, value)
-		SELECT mine.id, step, time, value
+	`INSERT INTO main.series (run, key, context, protocol, n, head, last, last_step, low, high, mean, tail)
+		SELECT run, key, context, protocol, n, head, last, last_step, low, high, mean, tail
+		FROM other.series WHERE run IN (SELECT id FROM newer) ORDER BY id`,
+	`CREATE TEMP TABLE same AS SELECT mine.id AS mine, its.id AS its
 		FROM other.series AS its
 		JOIN main.series AS mine ON (mine.run, mine.key, mine.context, mine.protocol) = (its.run, its.key, its.context, its.protocol)
-		JOIN other.point ON point.series = its.id
-		WHERE its.run IN (SELECT id FROM newer) ORDER BY mine.id, step`,
+		WHERE its.run IN (SELECT id FROM newer)`,
+	`INSERT INTO main.point_row (series, step, time, value)
+		SELECT mine, step, time, value FROM same JOIN other.point_row ON series = its ORDER BY mine, step`,
+	`INSERT INTO main.point_pack (series, first, last, n, body)
+		SELECT mine, first, last, n, body FROM same JOIN other.point_pack ON series = its ORDER BY mine, first`,
+	`INSERT INTO main.figure SELECT * FROM other.figure WHERE true ON CONFLICT DO NOTHING`,
+	`INSERT INTO main.figure_run SELECT * FROM other.figure_run WHERE true ON CONFLICT DO NOTHING`,
 	`INSERT INTO main.cell SELECT * FROM other.cell WHERE true ON CONFLICT DO NOTHING`,
 	`INSERT INTO main.executed SELECT * FROM other.executed WHERE run IN (SELECT id FROM newer)`,
 	`INSERT INTO main.artifact SELECT * FROM other.artifact WHERE sha256 IN
@@ -96,7 +101,9 @@ func (s *Store) Merge(ctx context.Context, other string) (Merged, error) {
 	if m.Files, m.Absent, err = s.copyFiles(ctx, copied, from); err != nil {
 		return m, err
 	}
-	m.Runs, err = s.takeOver(ctx, copied.path)
+	if m.Runs, err = s.takeOver(ctx, copied.path); err == nil {
+		err = s.packAll(ctx)
+	}
 	return m, explain(s.path, err)
 }
 
@@ -114,11 +121,9 @@ func snapshot(ctx context.Context, path string) (s *Store, end func(), err error
 		os.RemoveAll(dir)
 	}
 	file := filepath.Join(dir, DefaultName)
-	db, err := connect(path, "mode=ro&_busy_timeout=10000", 1)
-	if err == nil {
-		_, err = db.ExecContext(ctx, "VACUUM INTO ?", file)
-		err = errors.Join(err, db.Close())
-	}
+	db := connect(path, "mode=ro&_busy_timeout=10000", 1)
+	_, err = db.ExecContext(ctx, "VACUUM INTO ?", file)
+	err = errors.Join(err, db.Close())
 	if err == nil {
 		s, err = OpenExisting(file)
 	}

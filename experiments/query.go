@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -20,12 +19,14 @@ const (
 		FROM run JOIN session ON session.run = id AND number = (SELECT max(number) FROM session WHERE session.run = id)
 		WHERE deleted IS NULL AND (%s) ORDER BY run.started, id`
 	// A run that was scored in two ways shows the later one: rows come by series id.
-	selectLast = `SELECT series.run, series.key, (SELECT coalesce(value, 'NaN') FROM point WHERE series = series.id ORDER BY step DESC LIMIT 1),
-			CASE series.key WHEN 'loss' THEN (SELECT avg(value) FROM (SELECT value FROM point WHERE series = series.id ORDER BY step DESC LIMIT 100)) END,
-			coalesce(protocol.id, ''), coalesce(detail, '{}'), coalesce(floor, 'NaN')
-		FROM series JOIN run ON run.id = series.run LEFT JOIN protocol ON protocol.id = series.protocol
-		WHERE deleted IS NULL AND (%s) ORDER BY series.id`
-	selectAllTags = `SELECT run, tag.name, value FROM tag JOIN run ON id = run WHERE deleted IS NULL AND (%s)`
+	selectLast = `SELECT series.run, series.key,
+			CASE WHEN n IS NULL THEN (SELECT coalesce(value, 'NaN') FROM point_row WHERE series = series.id ORDER BY step DESC LIMIT 1)
+				WHEN n > 0 THEN coalesce(last, 'NaN') END,
+			CASE WHEN n IS NULL AND series.key = 'loss' THEN ` + meanTail + ` ELSE tail END,
+			series.protocol
+		FROM series JOIN run ON run.id = series.run WHERE deleted IS NULL AND (%s) ORDER BY series.id`
+	selectProtocols = `SELECT id, detail, coalesce(floor, 0) FROM protocol WHERE id IN (SELECT protocol FROM series)`
+	selectAllTags   = `SELECT run, tag.name, value FROM tag JOIN run ON id = run WHERE deleted IS NULL AND (%s)`
 )
 
 // every is the condition that all runs fulfil.
@@ -114,17 +115,20 @@ func (s *Store) scanRun(rows *sql.Rows) (*Run, error) {
 
 // readLast adds to the runs the last value and the protocol of each of their series.
 func readLast(ctx context.Context, db *sql.DB, runs map[string]*Run, where string, args []any) error {
+	protocols, err := readProtocols(ctx, db)
+	if err != nil {
+		return err
+	}
 	rows, err := db.QueryContext(ctx, fmt.Sprintf(selectLast, where), args...)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var run, key, detail string
-		var p Protocol
+		var run, key, protocol string
 		var value *number
-		var mean, floor number
-		if err := rows.Scan(&run, &key, &value, &mean, &p.ID, &detail, &floor); err != nil {
+		var mean number
+		if err := rows.Scan(&run, &key, &value, &mean, &protocol); err != nil {
 			return err
 		}
 		r := runs[run]
@@ -135,64 +139,33 @@ func readLast(ctx context.Context, db *sql.DB, runs map[string]*Run, where strin
 		if key == MetricLoss {
 			r.loss = float64(mean)
 		}
-		if p.ID == "" {
-			continue
+		if p, ok := protocols[protocol]; ok {
+			r.protocols[key] = p
 		}
-		if err := json.Unmarshal([]byte(detail), &p.Protocol); err != nil {
-			return fmt.Errorf("protocol %s: %w", p.ID, err)
-		}
-		if p.Floor = float64(floor); math.IsNaN(p.Floor) {
-			p.Floor = 0
-		}
-		r.protocols[key] = p
 	}
 	return rows.Err()
 }
 
-// number is a stored REAL, or the text NaN that stands in a query for NULL.
-type number float64
-
-// Scan implements sql.Scanner.
-func (n *number) Scan(src any) error {
-	switch v := src.(type) {
-	case float64:
-		*n = number(v)
-	case int64:
-		*n = number(v)
-	case nil, string, []byte:
-		*n = number(math.NaN())
-	default:
-		return fmt.Errorf("a number is stored as %T", src)
-	}
-	return nil
-}
-
-const selectPoints = `SELECT step, time, value FROM point
-	WHERE series = (SELECT max(id) FROM series WHERE run = ? AND key = ?) ORDER BY step`
-
-// Points returns a run's series, by step; nil when it has none of that key.
-func (s *Store) Points(ctx context.Context, run, key string) ([]Point, error) {
-	db, err := s.reader()
+// readProtocols reads the protocols of all scores: they are few, however many the runs.
+func readProtocols(ctx context.Context, db *sql.DB) (map[string]Protocol, error) {
+	rows, err := db.QueryContext(ctx, selectProtocols)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := db.QueryContext(ctx, selectPoints, run, key)
-	if err != nil {
-		return nil, explain(s.path, err)
-	}
 	defer rows.Close()
-	var points []Point
+	all := make(map[string]Protocol)
 	for rows.Next() {
-		var p Point
-		var micros int64
-		var value number
-		if err := rows.Scan(&p.Step, &micros, &value); err != nil {
-			return nil, explain(s.path, err)
+		var p Protocol
+		var detail string
+		if err := rows.Scan(&p.ID, &detail, &p.Floor); err != nil {
+			return nil, err
 		}
-		p.Time, p.Value = time.UnixMicro(micros), float64(value)
-		points = append(points, p)
+		if err := json.Unmarshal([]byte(detail), &p.Protocol); err != nil {
+			return nil, fmt.Errorf("protocol %s: %w", p.ID, err)
+		}
+		all[p.ID] = p
 	}
-	return points, explain(s.path, rows.Err())
+	return all, rows.Err()
 }
 
 // AllRuns returns every run, oldest first.

@@ -6,8 +6,8 @@ import (
 	"database/sql"
 	"embed"
 	"encoding/csv"
+	"errors"
 	"fmt"
-	"io/fs"
 	"strconv"
 )
 
@@ -34,12 +34,8 @@ type Reference struct {
 
 // readReference reads the files of reference/.
 func readReference() ([]Reference, error) {
-	names, err := fs.Glob(referenceFiles, "reference/table*.csv")
-	if err != nil {
-		return nil, err
-	}
 	var all []Reference
-	for _, name := range names {
+	for _, name := range []string{"reference/table1.csv", "reference/table2.csv", "reference/table3.csv"} {
 		text, err := referenceFiles.ReadFile(name)
 		if err != nil {
 			return nil, err
@@ -59,9 +55,7 @@ func readReference() ([]Reference, error) {
 
 // parseReference reads one table: model, dataset, steps, and a column for each metric.
 func parseReference(table int, text []byte) ([]Reference, error) {
-	r := csv.NewReader(bytes.NewReader(text))
-	r.Comment = '#'
-	lines, err := r.ReadAll()
+	lines, err := readCSV(text)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +79,135 @@ func parseReference(table int, text []byte) ([]Reference, error) {
 	return rows, nil
 }
 
+// readCSV is the lines of a file of reference/: the first one names the columns.
+func readCSV(text []byte) ([][]string, error) {
+	r := csv.NewReader(bytes.NewReader(text))
+	r.Comment = '#'
+	return r.ReadAll()
+}
+
+// Published is one score of a curve that the paper's authors publish beside it.
+type Published struct {
+	Model     string // "ADM", or "DDPM-IP 0.1" with its gamma
+	Dataset   string // as Reference has it, and "celeba64", "ffhq128"
+	Steps     int    // sampling steps; 0: not said
+	Iteration int    // of the training
+	FID       float64
+	Source    string // where they publish it
+}
+
+// publishedSource is where the authors publish the scores of curves.csv.
+const publishedSource = "plot script of the authors' repository, forever208/DDPM-IP"
+
+// readPublished reads curves.csv.
+func readPublished() ([]Published, error) {
+	text, err := referenceFiles.ReadFile("reference/curves.csv")
+	if err != nil {
+		return nil, err
+	}
+	lines, err := readCSV(text)
+	if err != nil {
+		return nil, fmt.Errorf("reference/curves.csv: %w", err)
+	}
+	var all []Published
+	for i, line := range lines[1:] {
+		p := Published{Model: line[0], Dataset: line[1], Source: publishedSource}
+		var err1, err2, err3 error
+		p.Steps, err1 = strconv.Atoi(line[2])
+		p.Iteration, err2 = strconv.Atoi(line[3])
+		p.FID, err3 = strconv.ParseFloat(line[4], 64)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return nil, fmt.Errorf("reference/curves.csv, row %d: %w", i+1, err)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// readSettings reads Table 4: of each data set the value of every hyperparameter, as the
+// paper writes it.
+func readSettings() (map[string]map[string]string, error) {
+	text, err := referenceFiles.ReadFile("reference/table4.csv")
+	if err != nil {
+		return nil, err
+	}
+	lines, err := readCSV(text)
+	if err != nil {
+		return nil, fmt.Errorf("reference/table4.csv: %w", err)
+	}
+	all := make(map[string]map[string]string)
+	for _, line := range lines[1:] {
+		all[line[0]] = make(map[string]string)
+		for c, name := range lines[0][1:] {
+			all[line[0]][name] = line[c+1]
+		}
+	}
+	return all, nil
+}
+
+const (
+	insertSetting   = `INSERT OR REPLACE INTO reference_setting (paper, number, dataset, name, value) VALUES (?, 4, ?, ?, ?)`
+	insertPublished = `INSERT OR REPLACE INTO reference_curve (paper, source, model, dataset, steps, iteration, metric, value)
+		VALUES (?, ?, ?, ?, ?, ?, 'fid', ?)`
+	selectPublished = `SELECT model, dataset, steps, iteration, value, source FROM reference_curve
+		WHERE dataset = ? ORDER BY model, steps, iteration`
+)
+
+// storePublished writes Table 4 and the authors' curves into a new database.
+func storePublished(ctx context.Context, tx *sql.Tx) error {
+	settings, err := readSettings()
+	if err != nil {
+		return err
+	}
+	for dataset, fields := range settings {
+		for name, value := range fields {
+			if _, err := tx.ExecContext(ctx, insertSetting, paperIP, dataset, name, value); err != nil {
+				return err
+			}
+		}
+	}
+	curves, err := readPublished()
+	if err != nil {
+		return err
+	}
+	for _, p := range curves {
+		if _, err := tx.ExecContext(ctx, insertPublished, paperIP, p.Source, p.Model, p.Dataset, p.Steps, p.Iteration, p.FID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Published returns the curves that the paper's authors publish of a data set, as
+// "cifar10": FID by training iterations. They are not the paper's tables, and other
+// versions of the paper have other numbers.
+func (s *Store) Published(ctx context.Context, dataset string) ([]Published, error) {
+	db, err := s.reader()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.QueryContext(ctx, selectPublished, dataset)
+	if err != nil {
+		return nil, explain(s.path, err)
+	}
+	defer rows.Close()
+	var all []Published
+	for rows.Next() {
+		var p Published
+		if err := rows.Scan(&p.Model, &p.Dataset, &p.Steps, &p.Iteration, &p.FID, &p.Source); err != nil {
+			return nil, explain(s.path, err)
+		}
+		all = append(all, p)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, explain(s.path, err)
+	}
+	if all == nil {
+		return nil, fmt.Errorf("no published curve of %q; there are cifar10, imagenet32, lsun_tower64, celeba64 and ffhq128", dataset)
+	}
+	return all, nil
+}
+
 const insertReference = `INSERT OR REPLACE INTO reference (paper, number, model, dataset, steps, metric, value, line)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 
@@ -99,7 +222,7 @@ func storeReference(ctx context.Context, tx *sql.Tx) error {
 			return err
 		}
 	}
-	return nil
+	return storePublished(ctx, tx)
 }
 
 const selectReference = `SELECT paper, number, model, dataset, steps, metric, value FROM reference

@@ -113,14 +113,19 @@ var fixedNames = map[string]operand{
 	"device":  {sql: fmt.Sprintf(sqlNewest, "device"), kind: kindText},
 }
 
-// queryFuncs are the functions of a series.
+// queryFuncs are the functions of a series: of a finished run they stand in the series'
+// row.
 var queryFuncs = map[string]string{
-	"last":  `(SELECT value FROM point WHERE series = ` + sqlSeries + ` ORDER BY step DESC LIMIT 1)`,
-	"first": `(SELECT value FROM point WHERE series = ` + sqlSeries + ` ORDER BY step LIMIT 1)`,
-	"min":   `(SELECT min(value) FROM point WHERE series = ` + sqlSeries + `)`,
-	"max":   `(SELECT max(value) FROM point WHERE series = ` + sqlSeries + `)`,
-	"mean":  `(SELECT avg(value) FROM point WHERE series = ` + sqlSeries + `)`,
-	"count": `(SELECT count(*) FROM point WHERE series = ` + sqlSeries + `)`,
+	"last":  seriesFunc("last", "SELECT value FROM point_row WHERE series = s.id ORDER BY step DESC LIMIT 1"),
+	"first": seriesFunc("head", "SELECT value FROM point_row WHERE series = s.id ORDER BY step LIMIT 1"),
+	"min":   seriesFunc("low", "SELECT min(value) FROM point_row WHERE series = s.id"),
+	"max":   seriesFunc("high", "SELECT max(value) FROM point_row WHERE series = s.id"),
+	"mean":  seriesFunc("mean", "SELECT avg(value) FROM point_row WHERE series = s.id"),
+	"count": "coalesce(" + seriesFunc("n", "SELECT count(*) FROM point_row WHERE series = s.id") + ", 0)",
+}
+
+func seriesFunc(column, rows string) string {
+	return "(SELECT CASE WHEN s.n IS NULL THEN (" + rows + ") ELSE s." + column + " END FROM series AS s WHERE s.id = " + sqlSeries + ")"
 }
 
 // names are the names that a query of one database may use.

@@ -151,7 +151,7 @@ func attempts(ctx context.Context, tx *sql.Tx, o order) (last int, finished stri
 const (
 	selectStatus = `SELECT status, (SELECT max(number) FROM session WHERE run = id) FROM run WHERE id = ?`
 	updateResume = `UPDATE run SET status = 'running', finished = NULL, error = '', step = ? WHERE id = ?`
-	deleteAfter  = `DELETE FROM point WHERE step > ? AND series IN (SELECT id FROM series WHERE run = ?)`
+	deleteAfter  = `DELETE FROM point_row WHERE step > ? AND series IN (SELECT id FROM series WHERE run = ?)`
 )
 
 // reopen starts another session of a run, at the step of its checkpoint. What was
@@ -334,8 +334,13 @@ func (a *session) finish(status string, step int64, reason string) error {
 	close(a.beats)
 	a.ended.Wait()
 	a.stop(nil)
-	return a.store.do(true, func(tx *sql.Tx) error {
+	err := a.store.do(true, func(tx *sql.Tx) error {
 		_, err := tx.Exec(updateFinish, status, a.store.micros(), step, reason, a.run, a.number)
 		return err
 	})
+	if err == nil {
+		// The run is safe, packed or not; what cannot be packed now is packed by GC.
+		_ = a.store.pack(context.Background(), a.run)
+	}
+	return err
 }

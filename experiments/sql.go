@@ -31,10 +31,7 @@ func (s *Store) SQL(ctx context.Context, query string) (*Rows, error) {
 		return nil, err
 	}
 	// A connection of its own: whatever the text says, the file was opened for reading.
-	db, err := connect(s.path, sqlParams, 1)
-	if err != nil {
-		return nil, explain(s.path, err)
-	}
+	db := connect(s.path, sqlParams, 1)
 	defer db.Close()
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {

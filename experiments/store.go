@@ -222,11 +222,8 @@ func (s *Store) Copy(ctx context.Context, path string) error {
 	if _, err := checkPlace(path); err != nil {
 		return err
 	}
-	db, err := connect(s.path, copyParams, 1)
-	if err != nil {
-		return explain(s.path, err)
-	}
-	_, err = db.ExecContext(ctx, "VACUUM INTO ?", path)
+	db := connect(s.path, copyParams, 1)
+	_, err := db.ExecContext(ctx, "VACUUM INTO ?", path)
 	return explain(path, errors.Join(err, db.Close()))
 }
 

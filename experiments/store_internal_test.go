@@ -15,6 +15,10 @@ import (
 	"ddpmlab/internal/cell"
 )
 
+// selectPoints goes through the view, as SQL of the user's own does.
+const selectPoints = `SELECT step, time, value FROM point
+	WHERE series = (SELECT max(id) FROM series WHERE run = ? AND key = ?) ORDER BY step`
+
 // mustPoints reads a run's losses without flushing first.
 func mustPoints(t *testing.T, db *sql.DB, run string) []float64 {
 	t.Helper()

@@ -302,10 +302,7 @@ func TestFullDisk(t *testing.T) {
 
 // childHold keeps the database to itself until its input ends.
 func childHold(path string) error {
-	db, err := connect(path, writeParams, 1)
-	if err != nil {
-		return err
-	}
+	db := connect(path, writeParams, 1)
 	tx, err := db.Begin()
 	if err != nil {
 		return err

@@ -241,7 +241,7 @@ func (a *session) discard(ctx context.Context) error {
 	})
 }
 
-const selectScored = `SELECT count(*) FROM point JOIN series ON series.id = series
+const selectScored = `SELECT count(*) FROM point_row JOIN series ON series.id = series
 	WHERE run = ? AND key = ? AND protocol = ? AND step = ?`
 
 // evaluate returns what ddpm.Train is to do at the evaluation steps: record a score.

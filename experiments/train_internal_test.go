@@ -526,11 +526,7 @@ func TestMeasureUnkept(t *testing.T) {
 	if err := s.write.close(); err != nil {
 		t.Fatal(err)
 	}
-	db, err := connect(s.path, readParams+"&_txlock=immediate", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.write = newWriter(db, s.path)
+	s.write = newWriter(connect(s.path, readParams+"&_txlock=immediate", 1), s.path)
 	for name, measure := range map[string]func(context.Context) error{
 		"bias":    func(ctx context.Context) error { return second(s.Bias(ctx, Runs{r}, 2, 5)) },
 		"sweep":   func(ctx context.Context) error { return second(s.Sweep(ctx, Runs{r}, 8, 3)) },

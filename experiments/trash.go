@@ -79,7 +79,8 @@ func (f Freed) String() string {
 
 // GC removes for good the runs that were deleted longer ago than the age given, and every
 // artifact that no run has any more: rows, and files in the store folder, also those that
-// a killed process left half-written, once they are an hour old.
+// a killed process left half-written, once they are an hour old. It packs the series of
+// finished runs that are not, and gives free room in the database back to the disk.
 func (s *Store) GC(ctx context.Context, age time.Duration) (Freed, error) {
 	var freed Freed
 	var gone []string
@@ -104,8 +105,36 @@ func (s *Store) GC(ctx context.Context, age time.Duration) (Freed, error) {
 	if err != nil {
 		return freed, err
 	}
-	freed.Bytes, err = s.sweepFiles(ctx, begun, gone)
-	return freed, err
+	if freed.Bytes, err = s.sweepFiles(ctx, begun, gone); err != nil {
+		return freed, err
+	}
+	return freed, s.compact(ctx)
+}
+
+// compact packs the series of runs that have ended for good, and gives the room that the
+// database no longer needs back to the disk. A database that others use keeps its room
+// until the next time.
+func (s *Store) compact(ctx context.Context) error {
+	if err := s.packAll(ctx); err != nil {
+		return err
+	}
+	db, err := s.reader()
+	if err != nil {
+		return err
+	}
+	var pages, free int
+	if err := db.QueryRowContext(ctx, "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count").Scan(&pages, &free); err != nil {
+		return explain(s.path, err)
+	}
+	if free < pages/8 {
+		return nil
+	}
+	own := connect(s.path, copyParams, 1)
+	_, err = own.ExecContext(ctx, "VACUUM")
+	if err = errors.Join(err, own.Close()); isBusy(err) {
+		return nil
+	}
+	return explain(s.path, err)
 }
 
 // sweepFiles removes the files of the store folder that are not artifacts: those that were

@@ -230,7 +230,7 @@ func isBusy(err error) bool {
 
 // A resumed run, or a second process's, may come by the same step again.
 const (
-	insertPoint  = `INSERT OR REPLACE INTO point (series, step, time, value) VALUES `
+	insertPoint  = `INSERT OR REPLACE INTO point_row (series, step, time, value) VALUES `
 	insertSeries = `INSERT INTO series (run, key, protocol) VALUES (?, ?, ?)
 		ON CONFLICT DO UPDATE SET key = excluded.key RETURNING id`
 )
