@@ -71,6 +71,7 @@ func init() {
 			"Number":       reflect.TypeFor[experiments.Number](),
 			"Point":        reflect.TypeFor[experiments.Point](),
 			"Protocol":     reflect.TypeFor[experiments.Protocol](),
+			"Published":    reflect.TypeFor[experiments.Published](),
 			"QueryError":   reflect.TypeFor[experiments.QueryError](),
 			"Reference":    reflect.TypeFor[experiments.Reference](),
 			"Rows":         reflect.TypeFor[experiments.Rows](),
