@@ -37,12 +37,12 @@ type Protocol struct {
 	EMA          string // which weights: "0.999", "0.999 warm", or "none"
 }
 
-// inception is the one extractor whose distance is the FID.
-const inception = "inception-2015-12-05"
+// inceptionName is the one extractor whose distance is the FID.
+const inceptionName = "inception-2015-12-05"
 
 // MetricName is the name of the distance in the features of an extractor.
 func MetricName(extractor string) string {
-	if extractor == inception {
+	if extractor == inceptionName {
 		return "FID"
 	}
 	return "FD (" + extractor + ")"

@@ -2,20 +2,20 @@
 // kernel sees at output pixel i, [kh][kw][C] numbers. Blocks of its rows are gathered into scratch as needed.
 // Winograd is faster where it applies, except for very few channels.
 
-struct geometry { int64_t n, h, w, c, out_h, out_w, k, kh, kw, stride, pad; };
+struct geometry { int64_t n, h, w, c, out_h, out_w, k, kh, kw, stride, pad, pad_x; };
 
 // The dimensions of a conv_cols step, in this order, followed by what is particular to the kernel.
-enum { CONV_DIMS = 11, GATHER_ROWS = 112 };
+enum { CONV_DIMS = 12, GATHER_ROWS = 112 };
 INLINE struct geometry geometry_of(const struct cpu_step *s) {
   const int64_t *d = s->d;
-  return (struct geometry){d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10]};
+  return (struct geometry){d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11]};
 }
 
 // patch_at is the part of kernel row ky that lies inside the image for output pixel (oy, ox): columns kx.lo..kx.hi,
 // with column 0 at pixel (y, x).
 struct patch { struct span kx; int64_t y, x; };
 INLINE struct patch patch_at(const struct geometry *g, int64_t oy, int64_t ox, int64_t ky) {
-  const int64_t y = oy * g->stride + ky - g->pad, x = ox * g->stride - g->pad;
+  const int64_t y = oy * g->stride + ky - g->pad, x = ox * g->stride - g->pad_x;
   if (y < 0 || y >= g->h) return (struct patch){{0, 0}, 0, 0};
   const int64_t lo = x < 0 ? -x : 0, hi = min_i(g->kw, g->w - x);
   return (struct patch){{lo, hi > lo ? hi : lo}, y, x};

@@ -216,6 +216,32 @@ func moreCases() []optest.Case {
 		add("attentionJVP "+name, op.KindAttentionJVP, optest.AttentionJVP(c.heads), qkv, qkv)
 		add("attentionDX2 "+name, op.KindAttentionDX2, grad(0, grad(0, f)), qkv, out, qkv)
 	}
+	// What networks that score images are made of: the kernels behind a ReLU.
+	for _, c := range []struct{ n, h, w, c, k, kh, kw, stride, padY, padX int }{
+		{2, 9, 11, 48, 80, 3, 3, 1, 0, 0},  // Winograd, cropped
+		{1, 8, 8, 32, 16, 3, 3, 1, 1, 1},   // Winograd
+		{3, 9, 8, 16, 48, 3, 3, 2, 0, 0},   // panels, a last one of few rows
+		{2, 17, 5, 32, 96, 7, 1, 1, 3, 0},  // padded above and below
+		{2, 5, 17, 160, 32, 1, 7, 1, 0, 3}, // several blocks of the depth
+		{1, 7, 7, 48, 64, 5, 5, 1, 2, 2},   // a larger kernel
+		{2, 6, 5, 400, 448, 1, 1, 1, 0, 0}, // pointwise, several blocks of columns
+		{2, 11, 9, 3, 32, 3, 3, 2, 0, 0},   // few channels: gathered
+	} {
+		x, w, b := tensor.Shape{c.n, c.h, c.w, c.c}, tensor.Shape{c.kh, c.kw, c.c, c.k}, tensor.Shape{c.k}
+		f := func(in []*op.Node) *op.Node {
+			y := op.ConvPadded(in[0], in[1], c.stride, c.padY, c.padX)
+			return op.ReLU(op.Add(y, op.Broadcast(in[2], op.PerChannel, y.Shape(), 0)))
+		}
+		name := fmt.Sprintf("%vx%v stride %d pad %d %d", x, w, c.stride, c.padY, c.padX)
+		add("conv, bias, relu "+name, op.KindConv, f, x, w, b)
+		add("conv, relu "+name, op.KindConv, func(in []*op.Node) *op.Node {
+			return op.ReLU(op.ConvPadded(in[0], in[1], c.stride, c.padY, c.padX))
+		}, x, w)
+		add("concat of them "+name, op.KindConcat, func(in []*op.Node) *op.Node {
+			y := f(in[:3])
+			return op.Concat(op.Concat(y, op.MaxPool(y, 3, 1, 1)), op.Concat(f(in[3:]), op.MeanPool(y, 3, 1, 1)))
+		}, x, w, b, x, w, b)
+	}
 	big := tensor.Shape{3, 28, 28, 24}
 	for axes := op.PerChannel; axes <= op.Scalar; axes++ {
 		add("sum of many "+axes.String(), op.KindSum, func(in []*op.Node) *op.Node { return op.Sum(in[0], axes, 8) }, big)

@@ -18,6 +18,7 @@ type task struct {
 	// What is added on the way out of a convolution or product: a value a
 	// channel, and a value of the output's size; none if there is none.
 	bias, add int
+	relu      bool // of a convolution: the result passes through a ReLU, see lower_infer.go
 	again     bool // computed a second time, see recompute
 }
 
@@ -62,6 +63,9 @@ func (t *task) String() string {
 	if t.add != none {
 		s += " + addend"
 	}
+	if t.relu {
+		s += ", ReLU"
+	}
 	if len(t.offsets) > 1 {
 		s += fmt.Sprintf(" of %d", len(t.offsets))
 	}
@@ -88,6 +92,8 @@ type fuser struct {
 //   - Reshape: another name for the same memory;
 //   - Conv, ConvDX, MatMul, followed by Add of a broadcast bias or of any other
 //     value: both are added as the result is written;
+//   - ReLU of a convolution and its bias;
+//   - in programs that do not train, Concat of a Concat: a Concat of more;
 //   - Add of Pads that fill different channels, as the gradient of slices is: a
 //     Pad of several inputs;
 //   - the gradients of a GNAct for all its inputs, and those of a GNActDX: one
@@ -118,6 +124,12 @@ func fuse(p *engine.Program) (tasks []*task, root []int) {
 			if !f.fuseAdd(s) && !f.joinPads(s) {
 				f.append(s)
 			}
+		case op.KindReLU:
+			if !f.fuseReLU(s) {
+				f.append(s)
+			}
+		case op.KindConcat:
+			f.joinConcats(f.append(s))
 		case op.KindGNActDX, op.KindGNActDA, op.KindGNActDB:
 			f.group(s, op.KindGNActDX, 3, siblings)
 		case op.KindGNActDXDX, op.KindGNActDXDA, op.KindGNActDXDB, op.KindGNActDXDG:

@@ -5,11 +5,13 @@
 #include "winograd.h"
 #include "gemm.h"
 #include "conv.h"
+#include "panels.h"
 #include "attention.h"
 #include "norm.h"
 #include "elementwise.h"
 #include "rows.h"
 #include "move.h"
+#include "windows.h"
 #include "random.h"
 #include "optimizer.h"
 
@@ -25,6 +27,7 @@ static int64_t scratch_of(const struct cpu_step *s) {
     case CPU_wino_dw_out: return wino_dw_out_scratch(s);
     case CPU_gemm: return gemm_scratch(s);
     case CPU_conv_cols: return conv_cols_scratch(s);
+    case CPU_conv_panels: return conv_panels_scratch(s);
     case CPU_conv_cols_dx:
     case CPU_conv_cols_dw: return conv_cols_block_scratch(s);
     case CPU_attention: return attention_scratch(s);
@@ -43,4 +46,4 @@ static int64_t scratch_of(const struct cpu_step *s) {
   }
 }
 
-const struct cpu_isa ISA = {ISA_NAME, MR, kernels, scratch_of};
+const struct cpu_isa ISA = {ISA_NAME, MR, NR, kernels, scratch_of};

@@ -31,6 +31,12 @@ const (
 	kConvColsDX    kernel = C.CPU_conv_cols_dx
 	kConvColsDW    kernel = C.CPU_conv_cols_dw
 	kFlipWeights   kernel = C.CPU_flip_weights
+	kConvPanels    kernel = C.CPU_conv_panels
+	kPackWeights   kernel = C.CPU_pack_weights
+	kMaxPool       kernel = C.CPU_max_pool
+	kMeanPool      kernel = C.CPU_mean_pool
+	kResize        kernel = C.CPU_resize
+	kCrop          kernel = C.CPU_crop
 	kNormStats     kernel = C.CPU_norm_stats
 	kNorm          kernel = C.CPU_norm
 	kNormGrad      kernel = C.CPU_norm_grad
@@ -46,6 +52,8 @@ const (
 	kLogFloor      kernel = C.CPU_log_floor
 	kLogSlope      kernel = C.CPU_log_slope
 	kFill          kernel = C.CPU_fill
+	kReLU          kernel = C.CPU_relu
+	kReLUGrad      kernel = C.CPU_relu_grad
 	kSigmoid       kernel = C.CPU_sigmoid
 	kSiLU          kernel = C.CPU_silu
 	kSiLUGrad      kernel = C.CPU_silu_grad
@@ -72,9 +80,10 @@ func (k kernel) String() string { return C.GoString(C.cpu_kernel_name(C.int32_t(
 
 // isa is the kernels compiled for one instruction set.
 type isa struct {
-	c    *C.struct_cpu_isa
-	name string
-	rows int // rows of a GEMM panel, and tiles of a Winograd panel
+	c       *C.struct_cpu_isa
+	name    string
+	rows    int // rows of a GEMM panel, and tiles of a Winograd panel
+	columns int // of a strip of packed weights
 }
 
 // findISA returns the named instance, or the best this machine has if name is empty.
@@ -85,7 +94,7 @@ func findISA(name string) (*isa, error) {
 	if c == nil {
 		return nil, fmt.Errorf("this machine does not run instruction set %q; use avx512, avx2 or baseline, or unset DDPMLAB_CPU", name)
 	}
-	return &isa{c: c, name: C.GoString(c.name), rows: int(c.rows)}, nil
+	return &isa{c: c, name: C.GoString(c.name), rows: int(c.rows), columns: int(c.columns)}, nil
 }
 
 // call is a step as C sees it, with operands at their final places; nil ones are

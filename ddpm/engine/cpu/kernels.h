@@ -21,9 +21,10 @@ struct cpu_step {
 #define CPU_KERNELS(X)                                                                              \
   X(wino_weights) X(wino_forward) X(wino_dw) X(wino_dw_out) X(wino_dw_small)                        \
   X(gemm) X(sum_slabs) X(conv_cols) X(conv_cols_dx) X(conv_cols_dw) X(flip_weights)                 \
+  X(conv_panels) X(pack_weights) X(max_pool) X(mean_pool) X(resize) X(crop)                         \
   X(norm_stats) X(norm) X(norm_grad) X(norm_grad2) X(norm_act) X(norm_act_grad) X(norm_act_grad2)  \
   X(add) X(mul) X(scale) X(add_const) X(power) X(log_floor) X(log_slope) X(fill)                    \
-  X(sigmoid) X(silu) X(silu_grad) X(silu_grad2)                                                     \
+  X(relu) X(relu_grad) X(sigmoid) X(silu) X(silu_grad) X(silu_grad2)                                \
   X(attention) X(attention_dx) X(attention_jvp) X(attention_dx2)                                    \
   X(softmax) X(softmax_grad) X(log_softmax) X(copy) X(pool) X(broadcast) X(sum)                     \
   X(time_embedding) X(dropout) X(adamw) X(sum_squares)
@@ -38,6 +39,7 @@ typedef void (*cpu_kernel)(const struct cpu_step *s, int64_t part, float *scratc
 struct cpu_isa {
   const char *name;
   int32_t rows;               // rows of a GEMM panel (tiles of a Winograd panel)
+  int32_t columns;            // columns of a strip of packed weights
   const cpu_kernel *kernels;  // CPU_KERNEL_COUNT functions
   int64_t (*scratch)(const struct cpu_step *s);  // floats of scratch a part of s needs
 };

@@ -19,6 +19,8 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 	op.KindLog1:     elementwise(kLogSlope),
 	op.KindFill:     elementwise(kFill),
 
+	op.KindReLU:       elementwise(kReLU),
+	op.KindReLU1:      elementwise(kReLUGrad),
 	op.KindSigmoid:    elementwise(kSigmoid),
 	op.KindSiLU:       elementwise(kSiLU),
 	op.KindSiLU1:      elementwise(kSiLUGrad),
@@ -51,6 +53,9 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 	op.KindPad:        lowerPad,
 	op.KindPoolSum:    lowerPool,
 	op.KindUpsample:   lowerUpsample,
+	op.KindMaxPool:    lowerWindows(kMaxPool),
+	op.KindMeanPool:   lowerWindows(kMeanPool),
+	op.KindResize:     lowerResize,
 	op.KindSplitHeads: lowerSplitHeads,
 	op.KindMergeHeads: lowerMergeHeads,
 

@@ -8,23 +8,25 @@ import (
 
 // geometry is a convolution: x [n,h,w,c] to y [n,outH,outW,k].
 type geometry struct {
-	n, h, w, c, outH, outW, k, kh, kw, stride, pad int
+	n, h, w, c, outH, outW, k, kh, kw, stride, pad, padX int
 }
 
 func geometryOf(o *op.Op, x, w, y tensor.Shape) geometry {
-	return geometry{x[0], x[1], x[2], x[3], y[1], y[2], y[3], w[0], w[1], o.Stride(), o.Padding()}
+	return geometry{x[0], x[1], x[2], x[3], y[1], y[2], y[3], w[0], w[1], o.Stride(), o.Padding(), o.PaddingX()}
 }
 
 func (g geometry) dims(more ...int) []int {
-	return append([]int{g.n, g.h, g.w, g.c, g.outH, g.outW, g.k, g.kh, g.kw, g.stride, g.pad}, more...)
+	return append([]int{g.n, g.h, g.w, g.c, g.outH, g.outW, g.k, g.kh, g.kw, g.stride, g.pad, g.padX}, more...)
 }
 
-func (g geometry) pointwise() bool { return g.kh == 1 && g.kw == 1 && g.stride == 1 && g.pad == 0 }
+func (g geometry) pointwise() bool {
+	return g.kh == 1 && g.kw == 1 && g.stride == 1 && g.pad == 0 && g.padX == 0
+}
 
 // same tells that the output has the input's size and the kernel a centre, so
 // that the data gradient is the convolution with the flipped kernel.
 func (g geometry) same() bool {
-	return g.stride == 1 && g.kh == g.kw && g.kh == 2*g.pad+1
+	return g.stride == 1 && g.kh == g.kw && g.kh == 2*g.pad+1 && g.pad == g.padX
 }
 
 // few is the number of channels below which rounding them up to a vector would
@@ -48,6 +50,8 @@ func lowerConv(l *lowering, t *task) {
 	g := geometryOf(t.op, t.op.In[0], t.op.In[1], t.op.Out)
 	x, w := l.value(t.in[0]), l.value(t.in[1])
 	switch {
+	case t.relu:
+		l.convReLU(t, g, x, w)
 	case g.pointwise():
 		l.gemm(t, matmul{1, g.n * g.h * g.w, g.k, g.c, false, false}, x, w)
 	case g.winograd():

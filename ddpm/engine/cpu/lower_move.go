@@ -82,9 +82,12 @@ func (l *lowering) copy(from, to ref, outer [4]int, n int, fromStride, toStride 
 func lowerConcat(l *lowering, t *task) {
 	y := l.output(t.out[0])
 	c, off := channels(t.op.Out), 0
-	for i, v := range t.in {
-		n := channels(t.op.In[i])
-		l.copyRows(l.value(v), y.plus(off), size(t.op.Out)/c, n, n, c)
+	rows := size(t.op.Out) / c
+	for _, v := range t.in {
+		n := l.prog.Values[v].Size() / rows
+		if _, there := l.inside[v]; !there {
+			l.copyRows(l.value(v), y.plus(off), rows, n, n, c)
+		}
 		off += n
 	}
 }

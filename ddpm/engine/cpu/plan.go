@@ -78,6 +78,8 @@ type lowering struct {
 	hoisting bool // steps being emitted go to once
 	room     int  // floats that hoisted values may still take
 
+	inside map[int]inside // by root: values that are computed where a concatenation wants them
+
 	stats map[statsKey]ref // normalisation statistics that a step has left
 }
 
@@ -105,6 +107,7 @@ func lower(in *isa, p *engine.Program, st *state, lean bool) (*lowering, error) 
 			l.lastUse[v] = i
 		}
 	}
+	l.inside = insides(p, tasks, root)
 	weights := &buffer{mem: st.mem, offset: st.start(engine.Weights), constant: p.Grads == nil}
 	grads := &buffer{mem: st.mem, offset: st.start(engine.Grads)}
 	for i, v := range p.Params {
@@ -206,8 +209,13 @@ func (l *lowering) output(v int, reuse ...int) ref {
 	if v == none {
 		return ref{}
 	}
-	r, size := l.root[v], l.prog.Values[v].Size()
+	r := l.root[v]
 	if l.place[r].buf != nil {
+		return l.place[r]
+	}
+	size := l.prog.Values[v].Size()
+	if in, ok := l.inside[r]; ok {
+		l.place[r] = l.output(in.concat).plus(in.offset)
 		return l.place[r]
 	}
 	for _, u := range reuse {
@@ -233,7 +241,7 @@ func (l *lowering) emit(k kernel, parts int, refs []ref, d []int, f ...float32) 
 	}
 	var flops float64
 	switch k {
-	case kGemm, kConvCols, kConvColsDX, kConvColsDW, kWinoForward, kWinoDW, kWinoDWSmall,
+	case kGemm, kConvPanels, kConvCols, kConvColsDX, kConvColsDW, kWinoForward, kWinoDW, kWinoDWSmall,
 		kAttention, kAttentionDX, kAttentionJVP, kAttentionDX2:
 		flops = l.flops
 	}

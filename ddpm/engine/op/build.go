@@ -19,11 +19,15 @@ func check(ok bool, format string, args ...any) {
 
 // Conv is the convolution of x [N,H,W,C] with w [kh,kw,C,K], zero padding pad
 // on every side: [N,H',W',K] with H' = (H+2·pad-kh)/stride+1.
-func Conv(x, w *Node, strideBy, pad int) *Node {
+func Conv(x, w *Node, strideBy, pad int) *Node { return ConvPadded(x, w, strideBy, pad, pad) }
+
+// ConvPadded is Conv with padding of its own for rows, padY above and below, and
+// columns, padX left and right.
+func ConvPadded(x, w *Node, strideBy, padY, padX int) *Node {
 	s, k := x.Shape(), w.Shape()
 	check(s.Dims() == 4 && k.Dims() == 4 && s[3] == k[2], "convolve %v with %v", s, k)
-	out := tensor.Shape{s[0], (s[1]+2*pad-k[0])/strideBy + 1, (s[2]+2*pad-k[1])/strideBy + 1, k[3]}
-	return apply(Op{Kind: KindConv, Out: out, I: [4]int{stride: strideBy, padding: pad}}, x, w)
+	out := tensor.Shape{s[0], (s[1]+2*padY-k[0])/strideBy + 1, (s[2]+2*padX-k[1])/strideBy + 1, k[3]}
+	return apply(Op{Kind: KindConv, Out: out, I: [4]int{stride: strideBy, padding: padY, paddingX: padX}}, x, w)
 }
 
 // MatMul is the product of a [B,M,K] and b [B,K,N], for each of the B
@@ -86,6 +90,9 @@ func Stop(a *Node) *Node {
 
 // Fill is f everywhere, in the shape of like.
 func Fill(like *Node, f float64) *Node { return unary(KindFill, f, like) }
+
+// ReLU is max(x, 0); its derivative at 0 is 0.
+func ReLU(x *Node) *Node { return unary(KindReLU, 0, x) }
 
 // Sigmoid is 1/(1+exp(-x)).
 func Sigmoid(x *Node) *Node { return unary(KindSigmoid, 0, x) }
@@ -190,6 +197,36 @@ func Upsample(x *Node) *Node {
 	s := x.Shape()
 	check(s.Dims() == 4, "upsample %v", s)
 	return apply(Op{Kind: KindUpsample, Out: tensor.Shape{s[0], s[1] * 2, s[2] * 2, s[3]}}, x)
+}
+
+// MaxPool is the largest entry of each channel in windows of size×size pixels of x
+// [N,H,W,C], strideBy apart; padding, which must be smaller than the window, never
+// wins. It has no derivative.
+func MaxPool(x *Node, size, strideBy, pad int) *Node {
+	return pool(KindMaxPool, x, size, strideBy, pad)
+}
+
+// MeanPool is the mean of each channel in such windows; padding is not counted, as
+// in TensorFlow. It has no derivative.
+func MeanPool(x *Node, size, strideBy, pad int) *Node {
+	return pool(KindMeanPool, x, size, strideBy, pad)
+}
+
+func pool(k Kind, x *Node, size, strideBy, pad int) *Node {
+	s := x.Shape()
+	check(s.Dims() == 4 && 0 <= pad && pad < size && strideBy > 0 && s[1]+2*pad >= size && s[2]+2*pad >= size,
+		"%v of %v with windows of %d, stride %d, padding %d", k, s, size, strideBy, pad)
+	out := tensor.Shape{s[0], (s[1]+2*pad-size)/strideBy + 1, (s[2]+2*pad-size)/strideBy + 1, s[3]}
+	return apply(Op{Kind: k, Out: out, I: [4]int{stride: strideBy, padding: pad, window: size}}, x)
+}
+
+// Resize is x [N,H,W,C] at h×w pixels, bilinear as in TensorFlow 1: pixel i is at
+// i·H/h of x, without the half pixel that others put there, and what lies beyond the
+// last pixel is the last pixel. It has no derivative.
+func Resize(x *Node, h, w int) *Node {
+	s := x.Shape()
+	check(s.Dims() == 4 && h > 0 && w > 0, "resize %v to %d×%d", s, h, w)
+	return apply(Op{Kind: KindResize, Out: tensor.Shape{s[0], h, w, s[3]}}, x)
 }
 
 // SplitHeads turns x [N,P,h·d] into [N·h,P,d], head j of sample n at n·h+j.

@@ -22,6 +22,8 @@ const (
 	KindFill     // a -> F everywhere, in the shape of a (which is not read)
 	KindCopy     // a -> a, a node of its own
 
+	KindReLU       // x -> max(x, 0)
+	KindReLU1      // x, g -> g where x > 0, else 0
 	KindSigmoid    // x -> 1/(1+exp(-x))
 	KindSiLU       // x -> x·sigmoid(x)
 	KindSiLU1      // x, g -> g·silu'(x)
@@ -55,6 +57,9 @@ const (
 	KindPad        // x -> zeros with x at [..., off:off+n]
 	KindPoolSum    // x -> sums of 2x2 pixels
 	KindUpsample   // x -> every pixel 2x2 times
+	KindMaxPool    // x -> the largest in each window
+	KindMeanPool   // x -> the mean of what of each window lies in the image
+	KindResize     // x -> another size, bilinear
 	KindSplitHeads // [N, P, h·d] -> [N·h, P, d]
 	KindMergeHeads // the inverse
 

@@ -11,7 +11,8 @@
 // knows about a kind stands in one row of the table in rules.go: its name, its
 // number of inputs, its derivative, and, for a fused kind, an expansion into
 // simpler ones. The derivative of a fused kind that has no rule of its own is
-// the derivative of its expansion, so every kind has derivatives of any order.
+// the derivative of its expansion, so every kind has derivatives of any order,
+// but for MaxPool, MeanPool and Resize, which refuse.
 package op
 
 import (
@@ -44,7 +45,9 @@ type Op struct {
 
 // Attribute slots in I, by kind.
 const (
-	stride, padding = 0, 1 // convolutions
+	stride, padding = 0, 1 // convolutions, pools
+	paddingX        = 2    // convolutions
+	window          = 3    // pools
 	transA, transB  = 0, 1 // MatMul
 	axesOf, groupOf = 0, 1 // Broadcast, Sum; groupOf also for normalisations
 	offset          = 0    // Slice, Pad
@@ -52,9 +55,16 @@ const (
 	copyNo, stopped = 0, 1 // Copy
 )
 
-// Stride and Padding are the geometry of a convolution kind, in pixels.
+// Stride and Padding are the geometry of a convolution or pool, in pixels: Padding
+// is above and below.
 func (o *Op) Stride() int  { return o.I[stride] }
 func (o *Op) Padding() int { return o.I[padding] }
+
+// PaddingX is the padding of a convolution on the left and the right.
+func (o *Op) PaddingX() int { return o.I[paddingX] }
+
+// Window is the height and width of a pool's window.
+func (o *Op) Window() int { return o.I[window] }
 
 // TransA and TransB tell whether a MatMul reads its operands transposed.
 func (o *Op) TransA() bool { return o.I[transA] != 0 }

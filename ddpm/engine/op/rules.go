@@ -30,10 +30,10 @@ func init() {
 			return []*Node{convDX(o, in[1], g, o.In[0]), convDW(o, in[0], g, o.In[1])}
 		}, nil},
 		KindConvDX: {"convDX", 2, 2, func(o *Op, in []*Node, _, g *Node) []*Node {
-			return []*Node{convDW(o, g, in[1], o.In[0]), Conv(g, in[0], o.Stride(), o.Padding())}
+			return []*Node{convDW(o, g, in[1], o.In[0]), ConvPadded(g, in[0], o.Stride(), o.Padding(), o.PaddingX())}
 		}, nil},
 		KindConvDW: {"convDW", 2, 2, func(o *Op, in []*Node, _, g *Node) []*Node {
-			return []*Node{convDX(o, g, in[1], o.In[0]), Conv(in[0], g, o.Stride(), o.Padding())}
+			return []*Node{convDX(o, g, in[1], o.In[0]), ConvPadded(in[0], g, o.Stride(), o.Padding(), o.PaddingX())}
 		}, nil},
 		KindMatMul: {"matmul", 2, 2, diffMatMul, nil},
 
@@ -60,6 +60,12 @@ func init() {
 			return []*Node{g}
 		}, nil},
 
+		KindReLU: {"relu", 1, 1, func(_ *Op, in []*Node, _, g *Node) []*Node {
+			return []*Node{derived(KindReLU1, in[0], g)}
+		}, nil},
+		KindReLU1: {"relu1", 2, 2, func(_ *Op, in []*Node, _, g *Node) []*Node {
+			return []*Node{nil, derived(KindReLU1, in[0], g)} // constant almost everywhere in x
+		}, nil},
 		KindSigmoid: {"sigmoid", 1, 1, func(_ *Op, _ []*Node, y, g *Node) []*Node {
 			return []*Node{Mul(g, Sub(y, Mul(y, y)))}
 		}, nil},
@@ -142,6 +148,10 @@ func init() {
 		}, nil},
 		KindPoolSum:  {"poolsum", 1, 1, func(_ *Op, _ []*Node, _, g *Node) []*Node { return []*Node{Upsample(g)} }, nil},
 		KindUpsample: {"upsample", 1, 1, func(_ *Op, _ []*Node, _, g *Node) []*Node { return []*Node{PoolSum(g)} }, nil},
+		// Of networks that score images; nobody trains through them.
+		KindMaxPool:  {"maxpool", 1, 1, nil, nil},
+		KindMeanPool: {"meanpool", 1, 1, nil, nil},
+		KindResize:   {"resize", 1, 1, nil, nil},
 		KindSplitHeads: {"splitheads", 1, 1, func(o *Op, _ []*Node, _, g *Node) []*Node {
 			return []*Node{MergeHeads(g, o.Heads())}
 		}, nil},

@@ -24,6 +24,8 @@ type Case struct {
 	Fixed map[int][]float64
 	// Positive marks operations that want inputs above zero.
 	Positive bool
+	// NoDerivative marks operations that refuse to be differentiated.
+	NoDerivative bool
 }
 
 // Build returns the inputs of c and its result in a new graph.
@@ -136,9 +138,14 @@ func Cases() []Case {
 		{"1x1 odd", shape(2, 3, 3, 7), shape(1, 1, 7, 3), 1, 0, 3, 3},
 		{"3x3 stride 2", shape(2, 8, 8, 4), shape(3, 3, 4, 6), 2, 1, 4, 4},
 		{"5x2 no pad", shape(1, 6, 5, 2), shape(5, 2, 2, 3), 1, 0, 2, 4},
+		{"1x7 padded left and right", shape(2, 5, 8, 16), shape(1, 7, 16, 32), 1, -1, 5, 8}, // -1: to keep the size
+		{"7x1 padded above and below", shape(2, 8, 5, 5), shape(7, 1, 5, 3), 1, -1, 8, 5},
 	} {
 		y := shape(c.x[0], c.h, c.ww, c.w[3])
 		f := conv(c.stride, c.pad)
+		if c.pad < 0 {
+			f = two(func(x, w *op.Node) *op.Node { return op.ConvPadded(x, w, c.stride, (c.w[0]-1)/2, (c.w[1]-1)/2) })
+		}
 		add("conv "+c.name, op.KindConv, f, c.x, c.w)
 		add("convDX "+c.name, op.KindConvDX, vjp(0, f), c.x, c.w, y)
 		add("convDW "+c.name, op.KindConvDW, vjp(1, f), c.x, c.w, y)
@@ -171,6 +178,8 @@ func Cases() []Case {
 	add("log1", op.KindLog1, vjp(0, logOf), s, s).Positive = true
 	add("exp", op.KindPow, one(op.Exp), s)
 	add("fill", op.KindFill, one(func(x *op.Node) *op.Node { return op.Add(op.Fill(x, 2.5), x) }), s)
+	add("relu", op.KindReLU, one(op.ReLU), s)
+	add("relu1", op.KindReLU1, vjp(0, one(op.ReLU)), s, s)
 	add("sigmoid", op.KindSigmoid, one(op.Sigmoid), s)
 	add("silu", op.KindSiLU, one(op.SiLU), s)
 	add("silu1", op.KindSiLU1, vjp(0, one(op.SiLU)), s, s)
@@ -236,6 +245,20 @@ func Cases() []Case {
 	add("pad", op.KindPad, one(func(x *op.Node) *op.Node { return op.Pad(x, 3, 9) }), shape(2, 3, 4))
 	add("poolsum", op.KindPoolSum, one(op.PoolSum), shape(2, 4, 6, 5))
 	add("upsample", op.KindUpsample, one(op.Upsample), shape(2, 3, 2, 5))
+	for _, c := range []struct {
+		x                   tensor.Shape
+		window, stride, pad int
+	}{{shape(2, 7, 9, 5), 3, 2, 0}, {shape(1, 4, 5, 16), 3, 1, 1}, {shape(2, 1, 2, 17), 3, 1, 1}, {shape(1, 8, 6, 48), 4, 3, 2}} {
+		name := fmt.Sprintf(" %d stride %d pad %d of %v", c.window, c.stride, c.pad, c.x)
+		add("maxpool"+name, op.KindMaxPool, one(func(x *op.Node) *op.Node { return op.MaxPool(x, c.window, c.stride, c.pad) }), c.x).NoDerivative = true
+		add("meanpool"+name, op.KindMeanPool, one(func(x *op.Node) *op.Node { return op.MeanPool(x, c.window, c.stride, c.pad) }), c.x).NoDerivative = true
+	}
+	for _, c := range []struct {
+		x    tensor.Shape
+		h, w int
+	}{{shape(2, 4, 5, 3), 9, 7}, {shape(1, 7, 6, 16), 3, 6}, {shape(1, 1, 2, 5), 4, 4}, {shape(2, 32, 32, 1), 299, 299}} {
+		add(fmt.Sprintf("resize %v to %dx%d", c.x, c.h, c.w), op.KindResize, one(func(x *op.Node) *op.Node { return op.Resize(x, c.h, c.w) }), c.x).NoDerivative = true
+	}
 	add("splitheads", op.KindSplitHeads, one(func(x *op.Node) *op.Node { return op.SplitHeads(x, 3) }), shape(2, 4, 6))
 	add("mergeheads", op.KindMergeHeads, one(func(x *op.Node) *op.Node { return op.MergeHeads(x, 3) }), shape(6, 4, 2))
 	add("timeembedding", op.KindTimeEmbedding, one(func(t *op.Node) *op.Node { return op.TimeEmbedding(t, 6) }), shape(3)).

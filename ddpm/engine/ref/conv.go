@@ -46,7 +46,7 @@ func taps(o *op.Op, x, w, y tensor.Shape, f func(xi, wi, yi, c, k int)) {
 			for j := range y[2] {
 				for p := range w[0] {
 					for q := range w[1] {
-						r, s := i*o.Stride()+p-o.Padding(), j*o.Stride()+q-o.Padding()
+						r, s := i*o.Stride()+p-o.Padding(), j*o.Stride()+q-o.PaddingX()
 						if r < 0 || r >= x[1] || s < 0 || s >= x[2] {
 							continue
 						}

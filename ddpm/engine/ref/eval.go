@@ -21,8 +21,8 @@ func Eval(o *op.Op, x [][]float64, y []float64) {
 
 type kernel func(o *op.Op, x [][]float64, y []float64)
 
-// kernels has one row a kind; the longer ones follow below or in conv.go, norm.go and
-// attention.go.
+// kernels has one row a kind; the longer ones follow below or in conv.go, pool.go,
+// norm.go and attention.go.
 var kernels = [op.NumKinds]kernel{
 	op.KindConv:   conv,
 	op.KindConvDX: convDX,
@@ -49,6 +49,14 @@ var kernels = [op.NumKinds]kernel{
 	op.KindFill: func(o *op.Op, _ [][]float64, y []float64) { each(y, func(int) float64 { return o.F }) },
 	op.KindCopy: reshape,
 
+	op.KindReLU: func(_ *op.Op, x [][]float64, y []float64) { each(y, func(i int) float64 { return max(x[0][i], 0) }) },
+	op.KindReLU1: func(_ *op.Op, x [][]float64, y []float64) {
+		for i, v := range x[0] {
+			if v > 0 {
+				y[i] = x[1][i]
+			}
+		}
+	},
 	op.KindSigmoid: func(_ *op.Op, x [][]float64, y []float64) { each(y, func(i int) float64 { return sigmoid(x[0][i]) }) },
 	op.KindSiLU:    func(_ *op.Op, x [][]float64, y []float64) { each(y, func(i int) float64 { return silu(x[0][i]) }) },
 	op.KindSiLU1: func(_ *op.Op, x [][]float64, y []float64) {
@@ -107,6 +115,9 @@ var kernels = [op.NumKinds]kernel{
 	op.KindUpsample: func(o *op.Op, x [][]float64, y []float64) {
 		pixels(o.Out, o.In[0], func(large, small int) { y[large] = x[0][small] })
 	},
+	op.KindMaxPool:  maxPool,
+	op.KindMeanPool: meanPool,
+	op.KindResize:   resize,
 	op.KindSplitHeads: func(o *op.Op, x [][]float64, y []float64) {
 		headRows(o.In[0], o.Heads(), func(merged, split, d int) { copy(y[split:split+d], x[0][merged:]) })
 	},

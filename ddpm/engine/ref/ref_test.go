@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"ddpmlab/ddpm/engine"
@@ -100,6 +101,12 @@ func TestGradientsAgainstFiniteDifferences(t *testing.T) {
 				seen[op.KindCopy] = true // compiled away
 			}
 			cost := weighted(y)
+			if c.NoDerivative {
+				if _, err := op.VJP(cost, op.Fill(cost, 1), in); err == nil || !strings.Contains(err.Error(), "has no derivative") {
+					t.Errorf("got %v, want an error that says that there is no derivative", err)
+				}
+				return
+			}
 			checkGrad(t, c, in, cost)
 			if c.Kind == op.KindTimeEmbedding {
 				return

@@ -39,7 +39,7 @@ static void compare(const char *what, const float *got, const double *want, int6
   }
 }
 
-struct conv { int64_t n, h, w, c, oh, ow, k, kh, kw, stride, pad; };
+struct conv { int64_t n, h, w, c, oh, ow, k, kh, kw, stride, pad, pad_x; };
 
 static void naive(const struct conv *g, const float *x, const float *w, const float *dy, double *y, double *dx, double *dw) {
   for (int64_t n = 0; n < g->n; n++)
@@ -47,7 +47,7 @@ static void naive(const struct conv *g, const float *x, const float *w, const fl
       for (int64_t j = 0; j < g->ow; j++)
         for (int64_t p = 0; p < g->kh; p++)
           for (int64_t q = 0; q < g->kw; q++) {
-            const int64_t r = i * g->stride + p - g->pad, s = j * g->stride + q - g->pad;
+            const int64_t r = i * g->stride + p - g->pad, s = j * g->stride + q - g->pad_x;
             if (r < 0 || r >= g->h || s < 0 || s >= g->w) continue;
             for (int64_t c = 0; c < g->c; c++)
               for (int64_t k = 0; k < g->k; k++) {
@@ -76,7 +76,7 @@ static void winograd(const struct conv *g, const float *x, float *w, float *u, f
 
 static void convolution(struct conv g) {
   g.oh = (g.h + 2 * g.pad - g.kh) / g.stride + 1;
-  g.ow = (g.w + 2 * g.pad - g.kw) / g.stride + 1;
+  g.ow = (g.w + 2 * g.pad_x - g.kw) / g.stride + 1;
   const int64_t nx = g.n * g.h * g.w * g.c, ny = g.n * g.oh * g.ow * g.k, nw = g.kh * g.kw * g.c * g.k;
   float *x = numbers(nx, 1), *w = numbers(nw, 2), *dy = numbers(ny, 3), *bias = numbers(g.k, 4), *add = numbers(ny, 5);
   float *y = numbers(ny, 6), *dx = numbers(nx, 7), *dw = numbers(nw, 8), *slabs = numbers(3 * nw, 9);
@@ -85,7 +85,7 @@ static void convolution(struct conv g) {
   double *with = malloc(ny * sizeof *with);
   for (int64_t i = 0; i < ny; i++) with[i] = wy[i] + bias[i % g.k] + add[i];
 
-#define DIMS g.n, g.h, g.w, g.c, g.oh, g.ow, g.k, g.kh, g.kw, g.stride, g.pad
+#define DIMS g.n, g.h, g.w, g.c, g.oh, g.ow, g.k, g.kh, g.kw, g.stride, g.pad, g.pad_x
   const int rows = 2 * isa->rows;
   run((struct cpu_step){CPU_conv_cols, (int)((g.n * g.oh * g.ow + rows - 1) / rows), {x, w, y, bias, add}, {DIMS, rows}, {0}});
   compare("conv_cols", y, with, ny);
@@ -95,7 +95,23 @@ static void convolution(struct conv g) {
   run((struct cpu_step){CPU_sum_slabs, (int)((nw + 15) / 16), {slabs, dw}, {nw, 3, 16}, {0}});
   compare("conv_cols_dw", dw, ww, nw);
 
-  if (g.kh == 3 && g.kw == 3 && g.stride == 1 && g.pad == 1) {
+  if (g.c % 16 == 0 && g.k % 16 == 0) {  // in two parts of columns, into pixels that lie apart, behind a ReLU
+    const int64_t columns = g.k > isa->columns ? isa->columns : g.k, apart = g.k + 3, pixels = ny / g.k;
+    const int parts = (int)((pixels + rows - 1) / rows * ((g.k + columns - 1) / columns));
+    float *packed = numbers(nw, 10), *wide = numbers((pixels - 1) * apart + g.k, 11);
+    run((struct cpu_step){CPU_pack_weights, (int)((g.k + isa->columns - 1) / isa->columns), {w, packed}, {g.kh * g.kw * g.c, g.k}, {0}});
+    run((struct cpu_step){CPU_conv_panels, parts, {x, packed, wide, bias}, {DIMS, rows, columns, apart, 1}, {0}});
+    for (int64_t i = 0; i < ny; i++) {
+      y[i] = wide[i / g.k * apart + i % g.k];
+      const double v = wy[i] + bias[i % g.k];
+      with[i] = v > 0 ? v : 0;
+    }
+    compare("conv_panels", y, with, ny);
+    for (int64_t i = 0; i < ny; i++) with[i] = wy[i] + bias[i % g.k] + add[i];
+    free(packed);
+    free(wide);
+  }
+  if (g.kh == 3 && g.kw == 3 && g.stride == 1 && g.pad == 1 && g.pad_x == 1) {
     const int64_t cp = round16(g.c), kp = round16(g.k);
     float *u = numbers(36 * odd(cp * kp), 10);
     winograd(&g, x, w, u, y, 0, g.c, g.k, bias, add);
@@ -220,6 +236,24 @@ static void pooling(int64_t n, int64_t h, int64_t w, int64_t c) {
   free(y);
 }
 
+// windows runs pools, resizing and cropping, into pixels that lie apart.
+static void windows(int64_t n, int64_t h, int64_t w, int64_t c, int64_t window, int64_t stride, int64_t pad) {
+  const int64_t oh = (h + 2 * pad - window) / stride + 1, ow = (w + 2 * pad - window) / stride + 1, apart = c + 2;
+  float *x = numbers(n * h * w * c, 1), *y = numbers((n * oh * ow - 1) * apart + c, 2), *large = numbers(n * 3 * h * (w + 4) * c, 3);
+  const int parts = (int)((n * oh + 2) / 3);
+  run((struct cpu_step){CPU_max_pool, parts, {x, y}, {n * oh, oh, ow, c, h, w, window, stride, pad, apart, 3}, {0}});
+  run((struct cpu_step){CPU_mean_pool, parts, {x, y}, {n * oh, oh, ow, c, h, w, window, stride, pad, apart, 3}, {0}});
+  run((struct cpu_step){CPU_resize, (int)((n * 3 * h + 3) / 4), {x, large}, {n * 3 * h, 3 * h, w + 4, c, h, w, 4}, {0}});
+  run((struct cpu_step){CPU_crop, (int)((n * h + 1) / 2), {large, x}, {n * h, h, w, c, 3 * h, w + 4, h, 3, c, 1, 2}, {0}});
+  for (int64_t i = 0; i < n * h * w * c; i++)
+    if (x[i] < 0) failures++, printf("%s crop: %g behind a ReLU\n", isa->name, x[i]);
+  run((struct cpu_step){CPU_relu, 2, {x, NULL, NULL, x}, {n * h * w * c, (n * h * w * c + 1) / 2}, {0}});
+  run((struct cpu_step){CPU_relu_grad, 2, {x, x, NULL, x}, {n * h * w * c, (n * h * w * c + 1) / 2}, {0}});
+  free(x);
+  free(y);
+  free(large);
+}
+
 // programs runs a list of steps with one worker, and one that is cancelled.
 static void programs(void) {
   float *x = numbers(1000, 1);
@@ -243,9 +277,11 @@ int main(void) {
   for (int i = 0; i < 3; i++) {
     if (!(isa = cpu_find_isa(names[i]))) continue;
     const struct conv shapes[] = {
-        {2, 7, 9, 16, 0, 0, 32, 3, 3, 1, 1}, {3, 5, 4, 40, 0, 0, 24, 3, 3, 1, 1}, {1, 3, 3, 1, 0, 0, 17, 3, 3, 1, 1},
-        {1, 6, 6, 144, 0, 0, 48, 3, 3, 1, 1}, {2, 8, 7, 3, 0, 0, 5, 3, 3, 2, 1}, {1, 6, 5, 2, 0, 0, 3, 5, 2, 1, 0},
-        {2, 5, 5, 9, 0, 0, 7, 1, 1, 1, 0}, {1, 1, 1, 8, 0, 0, 8, 3, 3, 1, 1}, {1, 2, 3, 4, 0, 0, 4, 5, 5, 3, 2},
+        {2, 7, 9, 16, 0, 0, 32, 3, 3, 1, 1, 1}, {3, 5, 4, 40, 0, 0, 24, 3, 3, 1, 1, 1}, {1, 3, 3, 1, 0, 0, 17, 3, 3, 1, 1, 1},
+        {1, 6, 6, 144, 0, 0, 48, 3, 3, 1, 1, 1}, {2, 8, 7, 3, 0, 0, 5, 3, 3, 2, 1, 1}, {1, 6, 5, 2, 0, 0, 3, 5, 2, 1, 0, 0},
+        {2, 5, 5, 9, 0, 0, 7, 1, 1, 1, 0, 0}, {1, 1, 1, 8, 0, 0, 8, 3, 3, 1, 1, 1}, {1, 2, 3, 4, 0, 0, 4, 5, 5, 3, 2, 2},
+        {2, 3, 9, 16, 0, 0, 32, 1, 7, 1, 0, 3}, {1, 9, 2, 32, 0, 0, 48, 7, 1, 1, 3, 0}, {1, 7, 8, 160, 0, 0, 96, 3, 3, 2, 0, 0},
+        {1, 3, 5, 400, 0, 0, 64, 1, 1, 1, 0, 0},
     };
     for (size_t j = 0; j < sizeof shapes / sizeof *shapes; j++) convolution(shapes[j]);
     const int64_t sizes[][4] = {{1, 1, 1, 2}, {2, 15, 33, 17}, {1, 29, 130, 400}, {1, 150, 20, 260}, {3, 49, 49, 32}};
@@ -262,6 +298,9 @@ int main(void) {
     bounds(1, 1, 1, 1);
     pooling(2, 3, 5, 16);
     pooling(1, 2, 2, 3);
+    windows(2, 7, 9, 16, 3, 2, 0);
+    windows(1, 4, 5, 7, 3, 1, 1);
+    windows(2, 1, 2, 48, 3, 1, 1);
     programs();
     printf("%s: done\n", isa->name);
   }

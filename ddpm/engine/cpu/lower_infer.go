@@ -1,0 +1,167 @@
+package cpu
+
+import (
+	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/op"
+)
+
+// What networks that score images are made of: convolutions with a ReLU, pools over
+// windows, and concatenations, which their inputs are computed into.
+
+// fuseReLU makes the ReLU s part of the convolution that computes its input, if nothing
+// else reads that.
+func (f *fuser) fuseReLU(s engine.Step) bool {
+	x := f.root[s.In[0]]
+	t := f.maker[x]
+	if t == nil || f.uses[x] != 1 || t.op.Kind != op.KindConv || t.add != none {
+		return false
+	}
+	f.maker[x], f.maker[s.Out] = nil, t
+	t.out[0], t.relu = s.Out, true
+	return true
+}
+
+// joinConcats takes the inputs of Concats that only t reads into t.
+func (f *fuser) joinConcats(t *task) {
+	if f.prog.Grads != nil {
+		return
+	}
+	var in []int
+	for _, v := range t.in {
+		c := f.maker[v]
+		if c == nil || c.op.Kind != op.KindConcat || f.uses[v] != 1 {
+			in = append(in, v)
+			continue
+		}
+		in = append(in, c.in...)
+		f.maker[v] = nil
+		for i, other := range f.tasks {
+			if other == c {
+				f.tasks[i] = nil
+			}
+		}
+	}
+	t.in = in
+}
+
+// inside is a place in a concatenation: the first of its channels.
+type inside struct{ concat, offset int }
+
+// insides are the values that only a concatenation reads, and whose kernels can write
+// pixels that do not lie side by side.
+func insides(p *engine.Program, tasks []*task, root []int) map[int]inside {
+	m := map[int]inside{}
+	if p.Grads != nil {
+		return m
+	}
+	maker, uses := map[int]*task{}, map[int]int{}
+	for _, t := range tasks {
+		for _, v := range t.out {
+			maker[v] = t
+		}
+		for _, v := range t.reads() {
+			uses[v]++
+		}
+	}
+	for _, v := range p.Outputs {
+		uses[root[v]]++
+	}
+	for _, t := range tasks {
+		if t.op.Kind != op.KindConcat {
+			continue
+		}
+		off, rows := 0, size(t.op.Out)/channels(t.op.Out)
+		for _, v := range t.in {
+			if by := maker[v]; by != nil && uses[v] == 1 && by.writesApart() {
+				m[v] = inside{t.out[0], off}
+			}
+			off += p.Values[v].Size() / rows
+		}
+	}
+	return m
+}
+
+// writesApart tells whether the kernels of t take a distance between output pixels.
+func (t *task) writesApart() bool {
+	switch t.op.Kind {
+	case op.KindMaxPool, op.KindMeanPool:
+		return true
+	}
+	return t.op.Kind == op.KindConv && t.relu
+}
+
+// apart is the distance of two pixels of the output of t, in floats.
+func (l *lowering) apart(t *task) int {
+	if in, ok := l.inside[t.out[0]]; ok {
+		return channels(l.prog.Values[in.concat].Shape)
+	}
+	return channels(t.op.Out)
+}
+
+// convReLU lowers a convolution with a ReLU behind it.
+func (l *lowering) convReLU(t *task, g geometry, x, w ref) {
+	whole := g.c%block == 0 && g.k%block == 0
+	switch {
+	case g.kh == 3 && g.kw == 3 && g.stride == 1 && g.pad <= 1 && g.pad == g.padX && whole:
+		// Winograd computes all pixels with padding 1; without padding those at the
+		// edge are not taken.
+		edge := 1 - g.pad
+		full := g
+		full.pad, full.padX, full.outH, full.outW = 1, 1, g.h, g.w
+		l.apartFrom(t, g.h, g.w, edge, func(inner *task) { l.winograd(inner, full, x, w, false) })
+	case whole:
+		l.convPanels(t, g, x, w)
+	default:
+		l.apartFrom(t, g.outH, g.outW, 0, func(inner *task) { l.convCols(inner, g, x, w) })
+	}
+}
+
+// apartFrom has f compute images of h×w pixels, of which the output of t is what lies edge
+// pixels inside, behind a ReLU.
+func (l *lowering) apartFrom(t *task, h, w, edge int, f func(inner *task)) {
+	s := t.op.Out
+	c := channels(s)
+	full := l.temp(s[0] * h * w * c)
+	inner, v := *t, len(l.root)
+	l.root, l.place = append(l.root, v), append(l.place, full)
+	inner.out = []int{v}
+	f(&inner)
+	rows := s[0] * s[1]
+	each := max(1, part/(s[2]*c))
+	l.emit(kCrop, ceilDiv(rows, each), []ref{full, l.output(t.out[0])}, []int{rows, s[1], s[2], c, h, w, edge, edge, l.apart(t), btoi(t.relu), each})
+}
+
+// convPanels: see panels.h.
+func (l *lowering) convPanels(t *task, g geometry, x, w ref) {
+	var packed ref
+	n := g.patch() * g.k
+	l.hoist(n, []ref{w}, func() {
+		packed = l.temp(n)
+		l.emit(kPackWeights, ceilDiv(g.k, l.isa.columns), []ref{w, packed}, []int{g.patch(), g.k})
+	})
+	rows := g.n * g.outH * g.outW
+	columns := 12 * l.isa.columns // with the block of the depth, what stays in the second cache
+	columns = ceilDiv(ceilDiv(g.k, ceilDiv(g.k, columns)), l.isa.columns) * l.isa.columns
+	parts := 2 * ceilDiv(rows, 2*16*l.isa.rows)
+	each := ceilDiv(ceilDiv(rows, parts), l.isa.rows) * l.isa.rows
+	l.emit(kConvPanels, ceilDiv(rows, each)*ceilDiv(g.k, columns), []ref{x, packed, l.output(t.out[0]), l.value(t.bias)},
+		g.dims(each, columns, l.apart(t), btoi(t.relu)))
+}
+
+// lowerWindows lowers a pool.
+func lowerWindows(k kernel) func(*lowering, *task) {
+	return func(l *lowering, t *task) {
+		x, y := t.op.In[0], t.op.Out
+		rows := y[0] * y[1]
+		each := max(1, part/(y[2]*y[3]*t.op.Window()*t.op.Window()))
+		l.emit(k, ceilDiv(rows, each), []ref{l.value(t.in[0]), l.output(t.out[0])},
+			[]int{rows, y[1], y[2], y[3], x[1], x[2], t.op.Window(), t.op.Stride(), t.op.Padding(), l.apart(t), each})
+	}
+}
+
+func lowerResize(l *lowering, t *task) {
+	x, y := t.op.In[0], t.op.Out
+	rows := y[0] * y[1]
+	each := max(1, part/(4*y[2]*y[3]))
+	l.emit(kResize, ceilDiv(rows, each), []ref{l.value(t.in[0]), l.output(t.out[0])}, []int{rows, y[1], y[2], y[3], x[1], x[2], each})
+}

@@ -1,0 +1,161 @@
+package fid_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"ddpmlab/ddpm/fid"
+	"ddpmlab/ddpm/inception"
+	"ddpmlab/ddpm/philox"
+	"ddpmlab/ddpm/tensorfile"
+)
+
+// writeInception writes a file of weights of Inception's shapes, random ones, and returns
+// its path.
+func writeInception(t *testing.T) string {
+	t.Helper()
+	stream := philox.Key(1, "inception test")
+	var all []tensorfile.Tensor
+	add := func(name string, centre, spread float64, shape ...int) {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		v := make([]float32, n)
+		stream.Uniforms(v, uint64(len(all)), 0)
+		for i := range v {
+			v[i] = float32(centre + spread*(2*float64(v[i])-1))
+		}
+		all = append(all, tensorfile.New(name, shape, v))
+	}
+	for _, p := range inception.Shapes() {
+		name, ok := strings.CutSuffix(p.Name, ".weight")
+		switch s := p.Shape; {
+		case name == "fc":
+			add("fc.weight", 0, math.Sqrt(6./inception.Pool), inception.Classes, inception.Pool)
+		case ok:
+			add(name+".conv.weight", 0, math.Sqrt(6/float64(s[0]*s[1]*s[2])), s[3], s[2], s[0], s[1])
+			add(name+".bn.weight", 1, 0.5, s[3])
+			add(name+".bn.bias", 0, 0.25, s[3])
+			add(name+".bn.running_mean", 0, 0.25, s[3])
+			add(name+".bn.running_var", 1, 0.5, s[3])
+		}
+	}
+	path := filepath.Join(t.TempDir(), "weights.pth")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(tensorfile.WritePT(f, all), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestInception(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes and reads 95 MB of weights")
+	}
+	path := writeInception(t)
+	if _, err := fid.OpenInception(path, fid.InceptionOptions{}); err == nil || !strings.Contains(err.Error(), "want "+inception.SHA256) {
+		t.Errorf("got %v for other weights, want an error that shows both checksums", err)
+	}
+	e, err := fid.OpenInception(path, fid.InceptionOptions{AnyWeights: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if name := fid.MetricName(e.Name()); !strings.HasPrefix(name, "FD (inception, weights ") || !strings.Contains(name, e.SHA256()[:8]) {
+		t.Errorf("with other weights the metric is %q; want one that is not FID and tells the checksum", name)
+	}
+	var _ fid.Network = e
+
+	// 17 images are more than a batch. Images do not see each other.
+	const n, h, w = 17, 8, 10
+	bytes := make([]byte, n*h*w*3)
+	for i := range bytes {
+		bytes[i] = byte(i * i / 7)
+	}
+	ctx := context.Background()
+	all, err := e.Outputs(ctx, bytes, n, h, w, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := e.Outputs(ctx, bytes[16*h*w*3:], 1, h, w, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []struct {
+		name      string
+		all, last []float32
+		dim       int
+	}{
+		{"pool", all.Pool, last.Pool, e.Dim()}, {"spatial", all.Spatial, last.Spatial, e.SpatialDim()}, {"logits", all.Logits, last.Logits, e.Classes()},
+	} {
+		if len(o.all) != n*o.dim || !slices.Equal(o.all[16*o.dim:], o.last) {
+			t.Errorf("%s: %d numbers, want %d; the last image alone differs: %v", o.name, len(o.all), n*o.dim, !slices.Equal(o.all[len(o.all)-o.dim:], o.last))
+		}
+		if slices.Equal(o.all[:o.dim], o.last) {
+			t.Errorf("%s: two images have the same", o.name)
+		}
+	}
+
+	// Floats in [-1, 1] are the bytes on another scale, grey images three equal colours.
+	grey, x, rgb := bytes[:h*w], make([]float32, h*w), make([]byte, 3*h*w)
+	for i, b := range grey {
+		x[i] = float32(b)/127.5 - 1
+		rgb[3*i], rgb[3*i+1], rgb[3*i+2] = b, b, b
+	}
+	colours, err := e.Outputs(ctx, rgb, 1, h, w, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	features, err := e.Features(ctx, x, 1, h, w, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range colours.Pool {
+		if d := math.Abs(features[i] - float64(v)); !(d <= 1e-4*(1+math.Abs(float64(v)))) {
+			t.Fatalf("feature %d of a grey image of floats %g, of colours of bytes %g", i, features[i], v)
+		}
+	}
+
+	if _, err := e.Outputs(ctx, bytes[:4*4*2], 1, 4, 4, 2); err == nil || !strings.Contains(err.Error(), "want 1 or 3 channels") {
+		t.Errorf("got %v for 2 channels", err)
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := e.Outputs(cancelled, bytes, n, h, w, 3); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was cancelled", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Outputs(ctx, bytes, n, h, w, 3); err == nil || !strings.Contains(err.Error(), "after Close") {
+		t.Errorf("got %v after Close", err)
+	}
+}
+
+func TestOpenInceptionRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weights.pth")
+	if _, err := fid.OpenInception(path, fid.InceptionOptions{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v for no file", err)
+	}
+	if err := os.WriteFile(path, []byte("not weights"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		any  bool
+		want string
+	}{{false, "has SHA-256 "}, {true, path}} {
+		if _, err := fid.OpenInception(path, fid.InceptionOptions{AnyWeights: tt.any}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("got %v for a text, want an error with %q", err, tt.want)
+		}
+	}
+}
