@@ -23,7 +23,13 @@ type batches struct {
 	order, flip, time, eps, xi philox.Stream
 	signs                      []philox.Stream // of Hutchinson's draws
 
-	epochs map[uint64][]int // permutations of the data in use
+	orders [2]order // of the two epochs that a batch may span, by epoch mod 2
+}
+
+// order is the order of the data in an epoch.
+type order struct {
+	epoch  uint64
+	images []int // nil before the first use
 }
 
 // batch is what one iteration needs. Arrays that the variant has no need of are empty.
@@ -36,7 +42,7 @@ type batch struct {
 	first                   []float32   // N
 	counters                []float32   // N·4: see op.Dropout
 
-	all [][]float32 // what of them there is, in the order of the program\'s inputs
+	all [][]float32 // what of them there is, in the order of the program's inputs
 }
 
 // list sets all to the arrays in the order of the training program's inputs.
@@ -55,7 +61,6 @@ func newBatches(cfg Config, v Variant, set data.Set, schedule *Schedule) (*batch
 		cfg: cfg, v: v, set: set, schedule: schedule,
 		order: key("order"), flip: key("flip"), time: key("t"),
 		eps: key("eps"), xi: key("xi"), signs: []philox.Stream{key("v")},
-		epochs: map[uint64][]int{},
 	}
 	for i := 1; i < v.GradPenaltyDraws; i++ {
 		b.signs = append(b.signs, key(fmt.Sprintf("v %d", i)))
@@ -184,15 +189,15 @@ func (b *batches) times(dst *batch, step int64) {
 func (b *batches) image(step int64, i int) int {
 	at, n := uint64(step-1)*uint64(b.cfg.Batch)+uint64(i), uint64(b.set.Len())
 	epoch := at / n
-	if b.epochs[epoch] == nil {
-		for old := range b.epochs {
-			if old+1 < epoch || old > epoch {
-				delete(b.epochs, old)
-			}
+	o := &b.orders[epoch%2]
+	if o.images == nil || o.epoch != epoch {
+		if o.images == nil {
+			o.images = make([]int, n)
 		}
-		b.epochs[epoch] = b.order.Perm(b.set.Len(), epoch)
+		o.epoch = epoch
+		b.order.Permute(o.images, epoch)
 	}
-	return b.epochs[epoch][at%n]
+	return o.images[at%n]
 }
 
 // mirror reverses the columns of a size×size image of c channels.

@@ -53,9 +53,6 @@ func TestEpochs(t *testing.T) {
 		for i := range batch {
 			order = append(order, b.image(step, i))
 		}
-		if len(b.epochs) > 3 {
-			t.Fatalf("%d permutations kept at step %d", len(b.epochs), step)
-		}
 	}
 	seen := map[string]bool{}
 	for e := range 6 {

@@ -13,6 +13,7 @@ import (
 type live struct {
 	sink      display.Sink
 	id, title string
+	curveID   string
 	now       func() time.Time
 	start     time.Time
 	total     int64
@@ -30,11 +31,18 @@ type live struct {
 	bucket int64 // iterations that a point of the curve is the mean of
 	sum    float64
 	summed int64
+	name   string // of the curve
+
+	// Room for what is handed to the sink, which keeps it: taken piece by piece, so that
+	// an iteration allocates nothing.
+	values []display.Value
+	lines  []display.Line
 }
 
 const (
 	curvePoints = 512 // the curve has between half and all of these
 	recentSteps = 50
+	handedOver  = 512 // reports that room is made for at a time
 )
 
 func newLive(ctx context.Context, t *trainer) *live {
@@ -42,8 +50,10 @@ func newLive(ctx context.Context, t *trainer) *live {
 		sink: display.FromContext(ctx), now: t.opts.now, start: t.opts.now(),
 		id:    "train-" + Key(t.cfg, t.v, t.set.SHA256())[:16],
 		title: fmt.Sprintf("%s, seed %d", t.v, t.cfg.Seed),
-		total: int64(t.cfg.Iterations), bucket: 1, batch: float64(t.cfg.Batch),
+		total: int64(t.cfg.Iterations), bucket: 1, batch: float64(t.cfg.Batch), name: "loss",
+		steps: make([]float64, 0, curvePoints), losses: make([]float64, 0, curvePoints),
 	}
+	l.curveID = l.id + "-loss"
 	if t.opts.eval != nil {
 		l.evals = t.cfg.EvalSteps()
 	}
@@ -92,23 +102,30 @@ func (l *live) update(step int64, loss, rate float64) {
 
 // halve joins neighbouring points, into new slices: the sink has the old ones.
 func (l *live) halve() {
-	var steps, losses []float64
+	steps, losses := make([]float64, 0, curvePoints), make([]float64, 0, curvePoints)
 	for i := 1; i < len(l.steps); i += 2 {
 		steps = append(steps, l.steps[i])
 		losses = append(losses, (l.losses[i-1]+l.losses[i])/2)
 	}
 	l.steps, l.losses, l.bucket = steps, losses, 2*l.bucket
+	l.name = fmt.Sprintf("loss, means of %d iterations", l.bucket)
 }
 
 func (l *live) curve() {
-	name := "loss"
-	if l.bucket > 1 {
-		name = fmt.Sprintf("loss, means of %d iterations", l.bucket)
-	}
 	l.sink.Curve(display.Curve{
-		ID: l.id + "-loss", Title: l.title, XLabel: "iteration", YLabel: "loss", LogY: true,
-		Lines: []display.Line{{Name: name, X: l.steps, Y: l.losses}},
+		ID: l.curveID, Title: l.title, XLabel: "iteration", YLabel: "loss", LogY: true,
+		Lines: piece(&l.lines, display.Line{Name: l.name, X: l.steps, Y: l.losses}),
 	})
+}
+
+// piece is a slice of the items given, out of room, which is replaced when it is used up.
+func piece[T any](room *[]T, items ...T) []T {
+	if cap(*room)-len(*room) < len(items) {
+		*room = make([]T, 0, handedOver*len(items))
+	}
+	n := len(*room)
+	*room = append(*room, items...)
+	return (*room)[n:len(*room):len(*room)]
 }
 
 func (l *live) progress(state display.State) display.Progress {
@@ -117,7 +134,7 @@ func (l *live) progress(state display.State) display.Progress {
 		Elapsed: l.now().Sub(l.start),
 	}
 	if l.n > 0 {
-		p.Values = []display.Value{{Name: "loss", V: l.recent}, {Name: "images/s", V: l.rate}}
+		p.Values = piece(&l.values, display.Value{Name: "loss", V: l.recent}, display.Value{Name: "images/s", V: l.rate})
 		if l.rate > 0 && l.batch > 0 {
 			p.Rate = l.rate / l.batch // one rate in two units
 			p.ETA = time.Duration(float64(l.total-l.step)/p.Rate*float64(time.Second)) + l.evalsLeft()

@@ -7,6 +7,7 @@ import "math"
 type secondMoment struct {
 	losses []float32 // T × momentHistory, the oldest first
 	count  []float32 // T: how many there are, up to momentHistory
+	p      []float64 // T: what distribution returns
 }
 
 const (
@@ -15,7 +16,7 @@ const (
 )
 
 func newSecondMoment(T int) *secondMoment {
-	return &secondMoment{make([]float32, T*momentHistory), make([]float32, T)}
+	return &secondMoment{make([]float32, T*momentHistory), make([]float32, T), make([]float64, T)}
 }
 
 // add takes the loss of an image at t.
@@ -31,9 +32,9 @@ func (m *secondMoment) add(t int, loss float32) {
 }
 
 // distribution is p_t; nil while some t has too few losses, and after losses that were all
-// zero: uniform.
+// zero: uniform. The next call overwrites it.
 func (m *secondMoment) distribution() []float64 {
-	p := make([]float64, len(m.count))
+	p := m.p
 	sum := 0.0
 	for t, n := range m.count {
 		if n < momentHistory {

@@ -66,15 +66,19 @@ type trainer struct {
 	outputs []string    // keys of the program's scalar outputs; the images' losses follow
 	net     *Network    // for evaluation, made when first needed
 	extra   [][]float32 // further moving averages, of Config.ExtraEMA
-	losses  []float32   // of the images of an iteration
+	values  []float64   // of the outputs in an iteration
+	one     [1]float32  // of one output
+	losses  []float32   // of its images
+	sum     []float32   // of the micro-batches' gradients
 	buffer  []float32   // of all weights, for what the device has no array for
+	evals   []int       // Config.EvalSteps
 	skipped int64       // iterations skipped because of numbers that are not finite
 	bad     int64       // how many of them just now, in a row
 }
 
 // newTrainer opens data, builds and compiles the loss, and sets the weights.
 func newTrainer(cfg Config, v Variant, o *options) (*trainer, error) {
-	t := &trainer{cfg: cfg.clone(), v: v.Normal(), opts: o, set: o.set}
+	t := &trainer{cfg: cfg.clone(), v: v.Normal(), opts: o, set: o.set, evals: cfg.EvalSteps(), losses: make([]float32, cfg.Batch)}
 	if err := t.openData(); err != nil {
 		return nil, err
 	}
@@ -99,7 +103,7 @@ func newTrainer(cfg Config, v Variant, o *options) (*trainer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile loss: %w", err)
 	}
-	t.outputs = keys
+	t.outputs, t.values = keys, make([]float64, len(keys))
 	if t.state, err = o.device.NewState(program.ParamLen); err != nil {
 		return nil, fmt.Errorf("load weights: %w", err)
 	}
@@ -256,8 +260,7 @@ func (t *trainer) setInputs(b *batch, part int) {
 // nodes is a list of nodes.
 func nodes(n ...*op.Node) []*op.Node { return n }
 
-// run trains from t.step to the end. The next batch is drawn while the device works
-// on this one; run waits for that goroutine whatever happens.
+// run trains from t.step to the end.
 func (t *trainer) run(ctx context.Context, live *live) error {
 	if t.step > 0 && t.opts.resume != nil {
 		if err := t.evaluate(ctx, live); err != nil {
@@ -265,30 +268,20 @@ func (t *trainer) run(ctx context.Context, live *live) error {
 		}
 	}
 	last := int64(t.cfg.Iterations)
-	bufs := [2]*batch{t.batches.newBatch(), t.batches.newBatch()}
-	ready := make(chan error, 1)
-	draw := func(step int64) { go func() { ready <- t.batches.fill(bufs[step%2], step) }() }
-	if t.step < last {
-		draw(t.step + 1)
-	}
+	ahead := t.batches.drawAhead(t.step+1, last)
+	defer ahead.stop()
 	for step := t.step + 1; step <= last; step++ {
 		start := t.opts.now()
-		if err := <-ready; err != nil {
+		b, err := ahead.next()
+		if err != nil {
 			return fmt.Errorf("training stopped after %d of %d iterations: %w", t.step, last, err)
 		}
-		current := bufs[step%2]
-		t.batches.times(current, step)
-		if step < last {
-			draw(step + 1)
+		t.batches.times(b, step)
+		if err := t.iterate(ctx, live, step, b, start); err != nil {
+			return err
 		}
-		err := t.iterate(ctx, live, step, current, start)
-		if err == nil {
-			err = t.afterStep(ctx, live)
-		}
-		if err != nil {
-			if step < last {
-				<-ready
-			}
+		ahead.reuse(b)
+		if err := t.afterStep(ctx, live); err != nil {
 			return err
 		}
 	}
@@ -344,11 +337,9 @@ func (t *trainer) iterate(ctx context.Context, live *live, step int64, b *batch,
 func (t *trainer) gradients(ctx context.Context, b *batch) (outputs []float64, losses []float32, err error) {
 	micro := t.cfg.microBatch()
 	parts := t.cfg.Batch / micro
-	if t.losses == nil {
-		t.losses = make([]float32, t.cfg.Batch)
-	}
-	outputs, losses = make([]float64, len(t.outputs)), t.losses
-	var sum []float32
+	outputs, losses = t.values, t.losses
+	clear(outputs)
+	clear(t.sum)
 	for part := range parts {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
@@ -357,24 +348,23 @@ func (t *trainer) gradients(ctx context.Context, b *batch) (outputs []float64, l
 		if err := t.exec.Run(ctx); err != nil {
 			return nil, nil, err
 		}
-		var x [1]float32
 		for i := range outputs {
-			t.exec.Get(i, x[:])
-			outputs[i] += float64(x[0]) / float64(parts)
+			t.exec.Get(i, t.one[:])
+			outputs[i] += float64(t.one[0]) / float64(parts)
 		}
 		t.exec.Get(len(outputs), losses[part*micro:(part+1)*micro])
 		if parts == 1 {
 			return outputs, losses, nil
 		}
 		g := t.weights(engine.Grads)
-		if sum == nil {
-			sum = make([]float32, len(g))
+		if t.sum == nil {
+			t.sum = make([]float32, len(g))
 		}
 		for i, v := range g {
-			sum[i] += v / float32(parts)
+			t.sum[i] += v / float32(parts)
 		}
 	}
-	t.state.Set(engine.Grads, sum)
+	t.state.Set(engine.Grads, t.sum)
 	return outputs, losses, nil
 }
 
@@ -416,6 +406,9 @@ func (t *trainer) record(step int64, outputs []float64, gradNorm, rate float64) 
 	r.Record(step, "images_per_s", rate)
 }
 
+// quartiles are the keys of the series of recordQuartiles.
+var quartiles = [4]string{"loss_q0", "loss_q1", "loss_q2", "loss_q3"}
+
 // recordQuartiles records the mean loss of the images whose t lies in each quarter of the
 // schedule, for the quarters that the batch has, as the authors' logs do: "loss_q0" is
 // that of the least noise.
@@ -431,7 +424,7 @@ func (t *trainer) recordQuartiles(step int64, b *batch, losses []float32) {
 	}
 	for q := range sum {
 		if n[q] > 0 {
-			r.Record(step, fmt.Sprintf("loss_q%d", q), sum[q]/n[q])
+			r.Record(step, quartiles[q], sum[q]/n[q])
 		}
 	}
 }
@@ -448,7 +441,7 @@ func (t *trainer) afterStep(ctx context.Context, live *live) error {
 	return t.evaluate(ctx, live)
 }
 
-func (t *trainer) isEval() bool { return slices.Contains(t.cfg.EvalSteps(), int(t.step)) }
+func (t *trainer) isEval() bool { return slices.Contains(t.evals, int(t.step)) }
 
 // evaluate calls the eval callback, if it is time to, with the EMA weights of now.
 func (t *trainer) evaluate(ctx context.Context, live *live) (err error) {

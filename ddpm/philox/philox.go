@@ -74,14 +74,19 @@ func (k Stream) Below(n int, step uint64, image uint32, index uint64) int {
 // alone (Fisher-Yates), n below 2^32.
 func (k Stream) Perm(n int, step uint64) []int {
 	p := make([]int, n)
+	k.Permute(p, step)
+	return p
+}
+
+// Permute writes Perm of len(p) to p.
+func (k Stream) Permute(p []int, step uint64) {
 	for i := range p {
 		p[i] = i
 	}
-	for i := n - 1; i > 0; i-- {
+	for i := len(p) - 1; i > 0; i-- {
 		j := k.Below(i+1, step, 0, uint64(i))
 		p[i], p[j] = p[j], p[i]
 	}
-	return p
 }
 
 // Normals fills dst with standard normal numbers: dst[i] is Normal of the word

@@ -114,6 +114,10 @@ type job struct {
 	threads int
 	scratch *memory
 	each    int // floats of scratch a thread
+
+	wake    chan struct{} // one token calls one worker to a run; nil before the first run
+	working sync.WaitGroup
+	watch   watch
 }
 
 // newJob copies calls to C memory and makes the threads' scratch.
@@ -151,37 +155,82 @@ func newJob(in *isa, threads int, calls []call) (*job, error) {
 }
 
 // execute runs the calls in order, each on all threads. It returns ctx.Err() as
-// soon as every thread has finished the part it is at when ctx is cancelled.
+// soon as every thread has finished the part it is at when ctx is cancelled. Runs
+// after the first allocate nothing, as long as they have the same ctx.
 func (j *job) execute(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+	if j.wake == nil {
+		j.startWorkers()
+	}
+	j.watch.set(ctx, j.run)
+	C.cpu_reset(j.run)
+	if err := ctx.Err(); err != nil { // a cancellation from here on finds the flag reset
 		return err
 	}
-	C.cpu_reset(j.run)
-	told := make(chan struct{})
-	forget := context.AfterFunc(ctx, func() {
-		C.cpu_cancel(j.run)
-		close(told)
-	})
-	var wg sync.WaitGroup
-	for t := 1; t < j.threads; t++ {
-		wg.Go(func() { j.work(t) })
+	j.working.Add(j.threads - 1)
+	for range j.threads - 1 {
+		j.wake <- struct{}{}
 	}
 	j.work(0)
-	wg.Wait()
-	if !forget() {
-		<-told // or it could write to a run that is gone
-		return ctx.Err()
+	j.working.Wait()
+	return ctx.Err()
+}
+
+// startWorkers starts the goroutines beside the caller's, which live until close. They
+// share nothing with other jobs, so that several may run at a time.
+func (j *job) startWorkers() {
+	j.wake = make(chan struct{}, j.threads)
+	for t := 1; t < j.threads; t++ {
+		go func() {
+			for range j.wake {
+				j.work(t)
+				j.working.Done()
+			}
+		}()
 	}
-	return nil
 }
 
 func (j *job) work(thread int) {
 	C.cpu_work(j.run, (*C.float)(j.scratch.at(thread*j.each)), C.int(btoi(thread == 0)))
 }
 
+// watch cancels a run when its context ends. It is kept from run to run, as contexts are.
+type watch struct {
+	done   <-chan struct{} // of the context that is watched
+	forget func() bool
+	told   chan struct{} // closed once the run has been cancelled
+}
+
+// set watches ctx, and nothing else any more.
+func (w *watch) set(ctx context.Context, run *C.struct_cpu_run) {
+	if ctx.Done() == w.done {
+		return
+	}
+	w.end()
+	if w.done = ctx.Done(); w.done == nil {
+		return
+	}
+	told := make(chan struct{})
+	w.told, w.forget = told, context.AfterFunc(ctx, func() {
+		C.cpu_cancel(run)
+		close(told)
+	})
+}
+
+// end stops watching, for good when it returns: nothing touches the run.
+func (w *watch) end() {
+	if w.forget != nil && !w.forget() {
+		<-w.told
+	}
+	*w = watch{}
+}
+
 func (j *job) close() {
 	if j.run == nil {
 		return
+	}
+	j.watch.end()
+	if j.wake != nil {
+		close(j.wake) // no run is under way, so no worker touches what is freed
 	}
 	C.free(unsafe.Pointer(j.run.steps))
 	C.free(unsafe.Pointer(j.run.counters))
