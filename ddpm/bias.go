@@ -124,7 +124,7 @@ func forward(s *Schedule, x0 Images, first, t int, seed uint64) Images {
 	return xt
 }
 
-// meanErr is the mean of the images' L1 distances, and its standard error.
+// meanErr is the mean of a number of each image, as its L1 distance, and its standard error.
 type meanErr struct{ n, sum, squares float64 }
 
 func (m *meanErr) add(x, y Images) {
@@ -133,10 +133,12 @@ func (m *meanErr) add(x, y Images) {
 		for j, v := range x.At(i) {
 			d += math.Abs(float64(v) - float64(y.At(i)[j]))
 		}
-		d /= float64(x.Size())
-		m.n, m.sum, m.squares = m.n+1, m.sum+d, m.squares+d*d
+		m.take(d / float64(x.Size()))
 	}
 }
+
+// take adds one image's number.
+func (m *meanErr) take(d float64) { m.n, m.sum, m.squares = m.n+1, m.sum+d, m.squares+d*d }
 
 func (m *meanErr) mean() float64 { return m.sum / m.n }
 

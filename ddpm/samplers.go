@@ -37,6 +37,10 @@ type chain struct {
 	// noise writes z of the step at entry t of s for image i of the batch.
 	noise func(z []float32, t, i int)
 
+	// observe, unless nil, is shown the images x at entry t of s, and the ε that the sampler
+	// goes on with.
+	observe func(t int, x Images, eps []float32)
+
 	shifted []int // what the network is told instead of t, by image; nil: t
 	x0, eps []float32
 	v       []float32 // of a VarianceDenoiser, where it is wanted
@@ -104,6 +108,9 @@ func (c *chain) evaluate(ctx context.Context, t int, x Images) error {
 		for i, e := range c.eps {
 			c.eps[i] = float32(float64(e) / scale)
 		}
+	}
+	if c.observe != nil {
+		c.observe(t, x, c.eps)
 	}
 	return nil
 }

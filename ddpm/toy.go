@@ -139,6 +139,62 @@ func (g Gaussian) Bias(k int) (Bias, error) {
 	return Bias{Steps: k, L1: l1(a, b), OneStepL1: l1(once, onceB)}, nil
 }
 
+// Drift is what SamplingDrift measures of images of d values, over the ancestral chain p
+// without clipping, and with no sampling error; ‖ε‖ to the second order in 1/d.
+func (g Gaussian) Drift(p Sampling, d int) ([]Drift, error) {
+	if err := p.Validate(g.Schedule.T()); err != nil {
+		return nil, err
+	}
+	s, err := p.respaced(g.Schedule)
+	if err != nil {
+		return nil, err
+	}
+	// x̂_t = a·x_0 + b + a normal value of variance v
+	t := s.T() - 1
+	a, b, v := math.Sqrt(s.AlphaBar[t]), 0.0, 1-s.AlphaBar[t]
+	var out []Drift
+	for ; t >= 0; t-- {
+		root, truth := math.Sqrt(s.AlphaBar[t]), math.Sqrt(1-s.AlphaBar[t])
+		std := math.Sqrt((a-root)*(a-root)*g.Var + v)
+		slope, offset := g.line(s.Index[t])
+		norm := func(mean, variance float64) float64 {
+			return meanNorm(slope*mean+offset, math.Abs(slope)*math.Sqrt(variance), float64(d))
+		}
+		out = append(out, Drift{
+			T: s.Index[t], Delta: (std - truth) * (std - truth), Std: std, TrueStd: truth,
+			Norm: norm(a*g.Mean+b, a*a*g.Var+v), TrainNorm: norm(root*g.Mean, root*root*g.Var+1-s.AlphaBar[t]),
+		})
+		sa, sb, sigma2 := g.step(s, t)
+		if p.Variance == FixedLarge {
+			sigma2 = s.Beta[t]
+		}
+		a, b, v = sa*a, sa*b+sb, sa*sa*v+sigma2
+	}
+	return out, nil
+}
+
+// PredictionError is what PredictionErrors measures at t without clipping: the error is
+// normal, and rejected with the test's own probability.
+func (g Gaussian) PredictionError(t int) PredictionError {
+	abar := g.Schedule.AlphaBar[t]
+	slope, offset := g.line(t)
+	// x̂_0 - x_0 = (p - 1)·x_0 + q·ε - √(1-ᾱ)/√ᾱ·offset
+	p := 1 - math.Sqrt(1-abar)*slope
+	q := p * math.Sqrt(1-abar) / math.Sqrt(abar)
+	return PredictionError{
+		T: t, Nu: math.Sqrt((p-1)*(p-1)*g.Var + q*q), Rejected: rejectBelow,
+		Mean: (p-1)*g.Mean - math.Sqrt(1-abar)*offset/math.Sqrt(abar),
+	}
+}
+
+// meanNorm is about E‖X‖₂ for d independent normal values of mean m and deviation sd: the
+// root of the mean square less its curvature.
+func meanNorm(m, sd, d float64) float64 {
+	mean := d * (m*m + sd*sd)
+	variance := d * (2*sd*sd*sd*sd + 4*m*m*sd*sd)
+	return math.Sqrt(mean) * (1 - variance/(8*mean*mean))
+}
+
 // meanAbs is E|X| for X normal with mean m and standard deviation sd.
 func meanAbs(m, sd float64) float64 {
 	if sd == 0 {
