@@ -2,6 +2,7 @@ package ddpm
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 
@@ -12,24 +13,62 @@ import (
 // Bias is one column of Table 1: how far the deterministic reverse chain of Alg. 3
 // ends from the image it began with.
 type Bias struct {
-	Steps  int     `json:"steps"`   // length of the chain; it starts at the paper's t = Steps
-	N      int     `json:"n"`       // images
-	L1     float64 `json:"l1"`      // δ̄_t: mean over images and pixels of |x̂_0 - x_0|, pixels in [-1, 1]
-	StdErr float64 `json:"std_err"` // standard error of L1 over the images
+	Steps  int     // length of the chain; it starts at the paper's t = Steps
+	N      int     // images
+	L1     float64 // δ̄_t: mean over images and pixels of |x̂_0 - x_0|, pixels in [-1, 1]
+	StdErr float64 // standard error of L1 over the images
 
 	// OneStepL1 is the control beside it: the same distance for the x_0 that ε_θ
 	// implies at t in one step. It is a posterior mean, blurry at large t, and no lower
 	// bound: L1 may be below it. Where the two are nearly equal, the error is
 	// information that x_t no longer holds; only what a chain has more than this can be
 	// accumulated error.
-	OneStepL1     float64 `json:"one_step_l1"`
-	OneStepStdErr float64 `json:"one_step_std_err"`
+	OneStepL1     float64
+	OneStepStdErr float64
 }
 
 // String is the bias in one line.
 func (b Bias) String() string {
 	return fmt.Sprintf("%d steps: L1 %.4f ± %.4f, one-step prediction %.4f ± %.4f (n = %d)",
 		b.Steps, b.L1, b.StdErr, b.OneStepL1, b.OneStepStdErr, b.N)
+}
+
+// biasJSON is a Bias in JSON, which has no NaN and no infinities: a chain as Alg. 3 is
+// written may leave the range of numbers, and is null there.
+type biasJSON struct {
+	Steps         int      `json:"steps"`
+	N             int      `json:"n"`
+	L1            *float64 `json:"l1"`
+	StdErr        *float64 `json:"std_err"`
+	OneStepL1     *float64 `json:"one_step_l1"`
+	OneStepStdErr *float64 `json:"one_step_std_err"`
+}
+
+// MarshalJSON writes numbers that are not finite as null.
+func (b Bias) MarshalJSON() ([]byte, error) {
+	number := func(v float64) *float64 {
+		if !finite(v) {
+			return nil
+		}
+		return &v
+	}
+	return json.Marshal(biasJSON{b.Steps, b.N, number(b.L1), number(b.StdErr), number(b.OneStepL1), number(b.OneStepStdErr)})
+}
+
+// UnmarshalJSON reads null as NaN.
+func (b *Bias) UnmarshalJSON(text []byte) error {
+	var j biasJSON
+	if err := json.Unmarshal(text, &j); err != nil {
+		return err
+	}
+	number := func(v *float64) float64 {
+		if v == nil {
+			return math.NaN()
+		}
+		return *v
+	}
+	*b = Bias{j.Steps, j.N, number(j.L1), number(j.StdErr), number(j.OneStepL1), number(j.OneStepStdErr)}
+	return nil
 }
 
 // BiasOptions says how ExposureBias measures.

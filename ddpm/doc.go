@@ -23,8 +23,12 @@
 //	Alg. 1    training                         batches.fill (batch.go), Train (train.go)
 //	Alg. 2    sampling                         Sample (sample.go), Ancestral (samplers.go)
 //	Alg. 3    exposure bias, Table 1           ExposureBias (bias.go)
+//	Sec. 5    ν_t, is the error normal?        PredictionErrors (prederror.go), ShapiroWilk
 //	Alg. 4    training of DDPM-IP              as Alg. 1, with ξ
 //	Table 4   hyperparameters                  Config (config.go), presets (presets.go)
+//
+// Of their later paper (Ning et al. 2024, ADM-ES): epsilon scaling is in Sampling, δ_t and
+// ‖ε‖ along a sampling chain in SamplingDrift (drift.go).
 //
 // Where paper and authors' code (forever208/DDPM-IP 1f76719) differ, this package
 // follows:
@@ -38,7 +42,8 @@
 //   - gradient penalty: Hutchinson's unbiased estimate of Eq. 9 by default; the code
 //     for it is not public, Ones is its diagnostic's way.
 //   - sampling clips the predicted x_0 to [-1, 1] like the code, unless told not to;
-//     so does Alg. 3 with BiasOptions.Clip. Dropout is off in both.
+//     so does Alg. 3 with BiasOptions.Clip. Dropout is off in both; the code leaves it on
+//     while it measures.
 //   - the moving average warms up in this project's presets; the code's does not.
 //   - t runs from 0 to T-1 in Go, as in the code; the paper counts from 1.
 //

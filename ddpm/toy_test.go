@@ -2,6 +2,7 @@ package ddpm_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"slices"
@@ -268,5 +269,27 @@ func TestExposureBiasOfTheTruth(t *testing.T) {
 	}
 	if _, err := ddpm.ExposureBias(t.Context(), truth, s, ddpm.Images{}, []int{10}, ddpm.BiasOptions{}); err == nil {
 		t.Error("no images: no error")
+	}
+}
+
+// A chain as Alg. 3 is written may leave all bounds; JSON keeps that as null.
+func TestBiasJSON(t *testing.T) {
+	for _, b := range []ddpm.Bias{
+		{Steps: 100, N: 3, L1: 0.5, StdErr: 0.1, OneStepL1: 0.25, OneStepStdErr: 1e-9},
+		{Steps: 1000, N: 3, L1: math.Inf(1), StdErr: math.NaN(), OneStepL1: 0.25, OneStepStdErr: 0},
+	} {
+		text, err := json.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back ddpm.Bias
+		if err := json.Unmarshal(text, &back); err != nil {
+			t.Fatal(err)
+		}
+		same := func(x, y float64) bool { return x == y || math.IsNaN(y) && (math.IsNaN(x) || math.IsInf(x, 0)) }
+		if back.Steps != b.Steps || back.N != b.N || !same(b.L1, back.L1) || !same(b.StdErr, back.StdErr) ||
+			back.OneStepL1 != b.OneStepL1 || back.OneStepStdErr != b.OneStepStdErr {
+			t.Errorf("%+v is %s in JSON, and %+v again", b, text, back)
+		}
 	}
 }

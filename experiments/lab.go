@@ -142,8 +142,11 @@ func (l *Lab) Merge(other string) Merged {
 	return must(l.store.Merge(context.Background(), other))
 }
 
-// Bias measures the exposure bias (Alg. 3, Table 1) of the runs over chains of the given
-// lengths, as 100, 300, 600, 1000, on BiasImages images.
+// Bias measures the exposure bias of the runs on BiasImages images: the error of Alg. 3
+// (Table 1) over chains of the given lengths, as 100, 300, 600, 1000, clipped and as
+// written, beside that of one step; δ_t and ‖ε‖ along a sampling chain; and ν_t with its
+// test for normality. plots.BiasTable, DriftTable, DriftCurve, NormCurve, ErrorTable and
+// ErrorCurve show them.
 func (l *Lab) Bias(ctx context.Context, runs Runs, steps ...int) *BiasResult {
 	return must(l.store.Bias(ctx, runs, 0, steps...))
 }

@@ -8,60 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"ddpmlab/ddpm"
-	"ddpmlab/ddpm/data"
 	"ddpmlab/ddpm/fid"
 )
-
-// BiasImages is the number of images that exposure bias is measured on unless the caller
-// says otherwise: the first ones of the data.
-const BiasImages = 32
-
-// biasMethod is all but the network that an exposure bias depends on.
-type biasMethod struct {
-	Data, DataSHA256 string
-	N, Steps         int
-	ddpm.BiasOptions
-}
-
-// Bias measures the exposure bias (Alg. 3) of the runs over chains of the given lengths,
-// as 100, 300, 600, 1000, on the first n images of their data (0: BiasImages). What was
-// measured before of the same checkpoint is looked up.
-func (s *Store) Bias(ctx context.Context, runs Runs, n int, steps ...int) (*BiasResult, error) {
-	if err := checkSteps(runs, steps); err != nil {
-		return nil, err
-	}
-	if n == 0 {
-		n = BiasImages
-	}
-	result := &BiasResult{Steps: steps, N: n}
-	for _, r := range runs {
-		set, err := s.openData(r.Config)
-		if err != nil {
-			return nil, err
-		}
-		if n < 1 || n > set.Len() {
-			return nil, fmt.Errorf("exposure bias on %d images; want 1 to %d, the images of %s", n, set.Len(), set.Name())
-		}
-		over := fmt.Sprintf("Mean over the first %d images of %s, ± standard error", n, set.Name())
-		if n == 1 {
-			over = fmt.Sprintf("The first image of %s; one image has no standard error", set.Name())
-		}
-		protocol := over + "; EMA weights, predictions of x₀ clipped to [-1, 1]."
-		if result.Protocol != "" && protocol != result.Protocol {
-			return nil, fmt.Errorf("exposure bias of runs on different data: run %s is on %s; choose runs on the same data", r.ID, set.Name())
-		}
-		result.Protocol = protocol
-		bias, err := s.runBias(ctx, r, set, n, steps)
-		if err != nil {
-			return nil, err
-		}
-		result.Rows = append(result.Rows, BiasRow{Run: r, Bias: bias})
-	}
-	return result, nil
-}
 
 // checkSteps refuses a measurement of nothing.
 func checkSteps(runs Runs, steps []int) error {
@@ -79,67 +29,6 @@ func checkSteps(runs Runs, steps []int) error {
 		}
 	}
 	return nil
-}
-
-// runBias is one run's bias at each of the steps.
-func (s *Store) runBias(ctx context.Context, r *Run, set data.Set, n int, steps []int) ([]ddpm.Bias, error) {
-	c, err := s.newest(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	opts := ddpm.BiasOptions{Clip: true}
-	found := make(map[int]ddpm.Bias)
-	methods := make(map[int]method)
-	var missing []int
-	for _, k := range steps {
-		if methods[k], err = newMethod("exposure bias", biasMethod{set.Name(), set.SHA256(), n, k, opts}); err != nil {
-			return nil, err
-		}
-		var b ddpm.Bias
-		known, err := s.recall(ctx, c.sum, methods[k], &b)
-		if err != nil {
-			return nil, err
-		}
-		if found[k] = b; !known && !slices.Contains(missing, k) {
-			missing = append(missing, k)
-		}
-	}
-	if len(missing) > 0 {
-		measured, err := s.measureBias(ctx, r, c, set, n, missing, opts)
-		if err != nil {
-			return nil, err
-		}
-		for _, b := range measured {
-			if err := s.keep(ctx, c.sum, methods[b.Steps], b); err != nil {
-				return nil, err
-			}
-			found[b.Steps] = b
-		}
-	}
-	bias := make([]ddpm.Bias, len(steps))
-	for i, k := range steps {
-		bias[i] = found[k]
-	}
-	return bias, nil
-}
-
-func (s *Store) measureBias(ctx context.Context, r *Run, c saved, set data.Set, n int, steps []int, opts ddpm.BiasOptions) ([]ddpm.Bias, error) {
-	pix, err := data.ReadRange(set, 0, n)
-	if err != nil {
-		return nil, err
-	}
-	h, w, channels := set.Shape()
-	x0 := ddpm.Images{N: n, H: h, W: w, C: channels, Pix: pix}
-	var bias []ddpm.Bias
-	err = s.withNetwork(ctx, r, c, func(net *ddpm.Network, schedule *ddpm.Schedule) error {
-		report := newReport(ctx, "bias-"+r.ID, r.Variant.String()+": exposure bias")
-		if bias, err = ddpm.ExposureBias(report.context(ctx), net, schedule, x0, steps, opts); err != nil {
-			return report.failed(err)
-		}
-		report.done()
-		return nil
-	})
-	return bias, err
 }
 
 // withNetwork calls f with a checkpoint's network on the store's device.

@@ -378,6 +378,18 @@ func TestMeasure(t *testing.T) {
 	if err != nil || len(bias.Rows) != 2 || bias.Rows[1].Bias[1].Steps != 10 || bias.Rows[1].Bias[1].N != 4 || bias.Rows[1].Bias[1].L1 <= 0 {
 		t.Fatalf("got %v, error %v, want 2 rows of 5 and 10 steps", bias, err)
 	}
+	for _, row := range bias.Rows {
+		if len(row.AsWritten) != 2 || len(row.Drift) != c.SamplingSteps || row.Drift[0].T != c.T-1 || row.Drift[2].N != 4 ||
+			len(row.Errors) != c.T || row.Errors[c.T-1].T != c.T-1 || row.Errors[3].Nu <= 0 {
+			t.Errorf("got %+v, want all measures", row)
+		}
+		if a, b := row.Bias[1], row.AsWritten[1]; a.L1 == b.L1 || a.OneStepL1 == b.OneStepL1 {
+			t.Errorf("got L1 %v clipped and %v as written, want others", a, b)
+		}
+	}
+	if one, err := s.Bias(t.Context(), runs[:1], 1, 5); err != nil || one.Rows[0].Drift != nil || one.Rows[0].Errors != nil || len(one.Rows[0].AsWritten) != 1 {
+		t.Errorf("got %+v, error %v, want the chains of one image alone", one, err)
+	}
 	sweep, err := s.Sweep(t.Context(), runs, 0, 2, 3)
 	if err != nil || len(sweep.Rows) != 2 || len(sweep.Rows[0].FD) != 2 || sweep.Protocol.Steps != 0 {
 		t.Fatalf("got %v, error %v, want 2 rows of 2 scores", sweep, err)
@@ -400,7 +412,8 @@ func TestMeasure(t *testing.T) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		t.Fatal(err)
 	}
-	if bias2.Rows[1].Bias[0] != bias.Rows[1].Bias[1] || sweep2.Rows[0].FD[1] != sweep.Rows[0].FD[0] || !slices.Equal(samples2.Images.Pix, samples.Images.Pix) {
+	if bias2.Rows[1].Bias[0] != bias.Rows[1].Bias[1] || bias2.Rows[1].AsWritten[0] != bias.Rows[1].AsWritten[1] ||
+		!slices.Equal(bias2.Rows[1].Drift, bias.Rows[1].Drift) || !slices.Equal(bias2.Rows[1].Errors, bias.Rows[1].Errors) || sweep2.Rows[0].FD[1] != sweep.Rows[0].FD[0] || !slices.Equal(samples2.Images.Pix, samples.Images.Pix) {
 		t.Error("what was measured once changed when it was looked up")
 	}
 	for name, err := range map[string]error{

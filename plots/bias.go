@@ -10,7 +10,8 @@ import (
 )
 
 // BiasTable shows the exposure bias of runs by the length of the reverse chain (Alg. 3,
-// Table 1 of the paper). Below each chain stands its control, the error of predicting
+// Table 1 of the paper): with predictions of x_0 clipped, as the authors' code has it and
+// Table 1 was measured, and as Alg. 3 is written. Below the chains stands their control, the error of predicting
 // x_0 in one step from the same x_t. That prediction is a posterior mean, blurry where
 // x_t is mostly noise, and no lower bound: a chain may end nearer to x_0. Only what a
 // chain has more than it can be accumulated error. The paper's own row comes last, and
@@ -31,18 +32,28 @@ func BiasTable(b *experiments.BiasResult) (*render.Table, error) {
 		if row.Run == nil || len(row.Bias) != len(b.Steps) {
 			return nil, fmt.Errorf("bias table: row %d has %d values for %d chain lengths; measure it again with lab.Bias", i+1, len(row.Bias), len(b.Steps))
 		}
-		chain, once := []string{labels[i], "chain"}, []string{"", "one step"}
+		if row.AsWritten != nil && len(row.AsWritten) != len(b.Steps) {
+			return nil, fmt.Errorf("bias table: row %d has %d values as written for %d chain lengths; measure it again with lab.Bias", i+1, len(row.AsWritten), len(b.Steps))
+		}
+		chain, written, once := []string{labels[i], "chain"}, []string{"", "chain, as written"}, []string{"", "one step"}
 		for _, steps := range columns {
 			at := slices.Index(b.Steps, steps)
 			if at < 0 {
-				chain, once = append(chain, ""), append(once, "")
+				chain, written, once = append(chain, ""), append(written, ""), append(once, "")
 				continue
 			}
 			v := row.Bias[at]
 			chain = append(chain, withError(v.L1, v.StdErr))
 			once = append(once, withError(v.OneStepL1, v.OneStepStdErr))
+			if row.AsWritten != nil {
+				w := row.AsWritten[at]
+				written = append(written, withError(w.L1, w.StdErr))
+			}
 		}
 		t.Add(chain...)
+		if row.AsWritten != nil {
+			t.Add(written...)
+		}
 		t.Add(once...)
 		seen[labels[i]] = true
 	}

@@ -30,6 +30,15 @@ func TestNothingToShow(t *testing.T) {
 		{"bias short row", func() (any, error) {
 			return plots.BiasTable(&experiments.BiasResult{Steps: []int{100}, Rows: []experiments.BiasRow{{Run: bare}}})
 		}, "0 values for 1 chain lengths"},
+		{"drift nil", func() (any, error) { return plots.DriftTable(nil) }, "no runs to show"},
+		{"drift none", func() (any, error) {
+			return plots.DriftCurve(&experiments.BiasResult{Rows: []experiments.BiasRow{{Run: bare}}})
+		}, "row 1 has 0 values of the drift; measure it again with lab.Bias, on 3 images or more"},
+		{"norms nil", func() (any, error) { return plots.NormCurve(nil) }, "no runs to show"},
+		{"errors nil", func() (any, error) { return plots.ErrorTable(nil) }, "no runs to show"},
+		{"errors none", func() (any, error) {
+			return plots.ErrorCurve(&experiments.BiasResult{Rows: []experiments.BiasRow{{Run: bare}}})
+		}, "row 1 has 0 values of the prediction errors"},
 		{"steps nil", func() (any, error) { return plots.StepsTable(nil) }, "no runs to show"},
 		{"steps without run", func() (any, error) {
 			return plots.StepsTable(&experiments.SweepResult{Steps: []int{10}, Rows: []experiments.SweepRow{{FD: []float64{1}}}})

@@ -49,6 +49,9 @@ func figures(t *testing.T) map[string]*plots.Figure {
 		"loss":    figure(plots.LossCurve(tour()[:2])),
 		"samples": figure(plots.SampleGrid(samples(tour()[0], 4, 14, 1), samples(tour()[3], 4, 14, 1))),
 		"colour":  figure(plots.SampleGrid(samples(nil, 10, 32, 3))),
+		"drift":   figure(plots.DriftCurve(bias(tour()...))),
+		"norms":   figure(plots.NormCurve(bias(tour()...))),
+		"errors":  figure(plots.ErrorCurve(bias(tour()...))),
 		"empty":   plots.Curve(display.Curve{}),
 		"crowded": plots.Curve(display.Curve{
 			Title: strings.Repeat("a long title ", 20), XLabel: strings.Repeat("x", 300), YLabel: strings.Repeat("y", 300), Lines: many,
@@ -60,7 +63,7 @@ func figures(t *testing.T) map[string]*plots.Figure {
 // pixel, so that they do not depend on the processor.
 func TestGolden(t *testing.T) {
 	all := figures(t)
-	for _, name := range []string{"fd", "seeds", "loss", "samples"} {
+	for _, name := range []string{"fd", "seeds", "loss", "samples", "drift", "norms", "errors"} {
 		t.Run(name, func(t *testing.T) {
 			golden(t, name+".svg", all[name].SVG(), bytes.Equal)
 		})

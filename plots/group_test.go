@@ -102,7 +102,7 @@ func TestLabelsTellRunsApart(t *testing.T) {
 		}
 	}
 	b, err := plots.BiasTable(bias(run(ddpm.ADM(), 1, 1), run(ddpm.ADM(), 2, 1)))
-	if err != nil || b.Rows[0].Cells[0] != "ADM, seed 1" || b.Rows[2].Cells[0] != "ADM, seed 2" {
+	if err != nil || b.Rows[0].Cells[0] != "ADM, seed 1" || b.Rows[3].Cells[0] != "ADM, seed 2" {
 		t.Errorf("bias table does not tell seeds apart: %v %v", b, err)
 	}
 }
