@@ -17,8 +17,13 @@ func init() {
 		Binds: map[string]reflect.Value{
 			"BiasTable":     reflect.ValueOf(plots.BiasTable),
 			"Curve":         reflect.ValueOf(plots.Curve),
+			"DriftCurve":    reflect.ValueOf(plots.DriftCurve),
+			"DriftTable":    reflect.ValueOf(plots.DriftTable),
+			"ErrorCurve":    reflect.ValueOf(plots.ErrorCurve),
+			"ErrorTable":    reflect.ValueOf(plots.ErrorTable),
 			"FDCurve":       reflect.ValueOf(plots.FDCurve),
 			"LossCurve":     reflect.ValueOf(plots.LossCurve),
+			"NormCurve":     reflect.ValueOf(plots.NormCurve),
 			"Of":            reflect.ValueOf(plots.Of),
 			"SampleGrid":    reflect.ValueOf(plots.SampleGrid),
 			"StepsTable":    reflect.ValueOf(plots.StepsTable),
