@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"ddpmlab/experiments"
+	"ddpmlab/internal/suggest"
 	"ddpmlab/kernel"
 )
 
@@ -137,11 +138,11 @@ func find(line []string) (c *command, rest []string, err error) {
 	group := members(line[0])
 	switch {
 	case len(group) == 0:
-		return nil, nil, usagef("%s", unknown("command", line[0], topNames(), "`ddpmlab help` lists them"))
+		return nil, nil, usagef("%s", suggest.Unknown("command", line[0], topNames(), "`ddpmlab help` lists them"))
 	case len(line) == 1 || strings.HasPrefix(line[1], "-"):
 		return nil, line[1:], nil
 	}
-	return nil, nil, usagef("%s", unknown(line[0]+" command", line[1], group, "there are: "+strings.Join(group, ", ")))
+	return nil, nil, usagef("%s", suggest.Unknown(line[0]+" command", line[1], group, "there are: "+strings.Join(group, ", ")))
 }
 
 // members lists the second words of the commands in a group, or nothing.

@@ -5,6 +5,7 @@ var commands = []command{
 	notebookRun, notebookLab, kernelInstall, kernelServe,
 	train, sample, bias, evaluate,
 	runsList, runsShow, runsCompare, runsDiff, runsSQL,
+	sweepPlan, sweepRun, sweepStatus, sweepSlurm,
 	runsTag, runsNote, runsGroup, runsDelete, runsRestore, runsGC, runsMerge, runsCopy,
 	checkpointInspect, checkpointConvert,
 	dataList, dataInfo, dataFetch, dataTrainExtractor,

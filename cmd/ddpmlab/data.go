@@ -9,6 +9,7 @@ import (
 
 	"ddpmlab/ddpm/data"
 	"ddpmlab/internal/render"
+	"ddpmlab/internal/suggest"
 )
 
 // fullSize is the size at which the sets are published.
@@ -126,5 +127,5 @@ func knownData(name string) error {
 			return nil
 		}
 	}
-	return errors.New(unknown("data set", name, data.Names(), "there are: "+strings.Join(data.Names(), ", ")))
+	return errors.New(suggest.Unknown("data set", name, data.Names(), "there are: "+strings.Join(data.Names(), ", ")))
 }

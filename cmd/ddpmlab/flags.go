@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"ddpmlab/internal/suggest"
 )
 
 // parse parses flags that stand anywhere among the arguments, up to "--", and returns
@@ -36,7 +38,7 @@ func flagError(f *flag.FlagSet, err error) error {
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
 		var names []string
 		f.VisitAll(func(g *flag.Flag) { names = append(names, dashed(g.Name)) })
-		return usagef("%s", unknown("flag", dashed(name), names, where))
+		return usagef("%s", suggest.Unknown("flag", dashed(name), names, where))
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		return usagef("%s needs a value; %s", dashed(name), where)

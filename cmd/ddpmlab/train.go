@@ -15,6 +15,7 @@ import (
 	"ddpmlab/ddpm"
 	"ddpmlab/ddpm/data"
 	"ddpmlab/experiments"
+	"ddpmlab/internal/suggest"
 )
 
 var train = command{
@@ -111,10 +112,10 @@ func (o *trainFlags) run(ctx context.Context, f *flag.FlagSet, w world) error {
 // order is the configuration and variant that the flags describe.
 func (o *trainFlags) order(f *flag.FlagSet) (c ddpm.Config, v ddpm.Variant, err error) {
 	if c, err = ddpm.Preset(o.preset); err != nil {
-		return c, v, errors.New(unknown("preset", o.preset, ddpm.PresetNames(), "there are: "+strings.Join(ddpm.PresetNames(), ", ")))
+		return c, v, errors.New(suggest.Unknown("preset", o.preset, ddpm.PresetNames(), "there are: "+strings.Join(ddpm.PresetNames(), ", ")))
 	}
 	if v, err = ddpm.ParseVariant(o.variant); err != nil {
-		return c, v, errors.New(unknown("variant", o.variant, variantNames,
+		return c, v, errors.New(suggest.Unknown("variant", o.variant, variantNames,
 			"there are: "+strings.Join(variantNames, ", ")+"; combine others by --gamma, --weight-decay and --grad-penalty"))
 	}
 	for _, a := range o.fields {
@@ -161,7 +162,7 @@ func setField(c *ddpm.Config, a assignment) error {
 	}
 	names := fieldNames(*c)
 	if !slices.Contains(names, a.name) {
-		return errors.New(unknown("field", a.name, names, "there are: "+strings.Join(names, ", ")))
+		return errors.New(suggest.Unknown("field", a.name, names, "there are: "+strings.Join(names, ", ")))
 	}
 	var object any = value
 	for _, part := range slices.Backward(strings.Split(a.name, ".")) {

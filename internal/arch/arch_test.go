@@ -38,7 +38,7 @@ var rules = []rule{
 	{"kernel/cells", []string{"internal/cell"}},
 	{"kernel", []string{"kernel/check", "kernel/lower", "kernel/symbols", "kernel/symbols/export", "kernel/kerneltest", "kernel/history", "kernel/display", "plots", "internal/..."}}, // no diffusion
 	{"plots", []string{"experiments", "ddpm", "ddpm/fid", "ddpm/unet", "internal/..."}},
-	{"experiments", []string{"ddpm", "ddpm/data", "ddpm/fid", "ddpm/unet", "ddpm/engine/...", "internal/..."}},
+	{"experiments", []string{"ddpm", "ddpm/data", "ddpm/fid", "ddpm/unet", "ddpm/philox", "ddpm/engine/...", "internal/..."}},
 	{"ddpm", []string{"ddpm/...", "internal/display", "internal/render"}},
 	{"ddpm/unet", []string{"ddpm/engine/...", "ddpm/philox"}},
 	{"ddpm/inception", []string{"ddpm/engine/...", "ddpm/tensorfile"}},
@@ -52,6 +52,9 @@ var rules = []rule{
 	{"internal/cell", nil},
 	{"internal/pickle", nil},
 	{"internal/display", []string{"internal/render"}},
+	{"internal/suggest", nil},
+	{"internal/parquet", nil},
+	{"internal/tfevents", nil},
 	{"internal/arch", nil},
 	{"internal/bench", []string{"ddpm", "ddpm/engine/...", "ddpm/unet", "ddpm/philox", "internal/render"}},
 	{"notebooks", []string{"ddpm", "experiments", "kernel/kerneltest"}},

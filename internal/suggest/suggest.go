@@ -1,19 +1,20 @@
-package main
+// Package suggest finds the name that was meant by one that does not exist.
+package suggest
 
 import "fmt"
 
-// unknown is the sentence for a name that is none of names. Where one of them is near it
+// Unknown is the sentence for a name that is none of names. Where one of them is near it
 // is suggested, otherwise the sentence ends with the cure.
-func unknown(kind, name string, names []string, cure string) string {
-	if near := nearest(name, names); near != "" {
+func Unknown(kind, name string, names []string, cure string) string {
+	if near := Nearest(name, names); near != "" {
 		cure = fmt.Sprintf("did you mean %q?", near)
 	}
 	return fmt.Sprintf("unknown %s %q; %s", kind, name, cure)
 }
 
-// nearest is the name that the fewest edits turn name into, or "" when that takes more
+// Nearest is the name that the fewest edits turn name into, or "" when that takes more
 // than a third of its letters.
-func nearest(name string, names []string) string {
+func Nearest(name string, names []string) string {
 	best, least := "", len([]rune(name))/3+1
 	for _, n := range names {
 		if d := distance(name, n); d <= least && (best == "" || d < least) {
