@@ -1,12 +1,34 @@
 # What the README's two commands do not need.
 
-.PHONY: test ci generate test-clients test-jupyter test-neon torture
+.PHONY: test ci cuda kernels test-cuda generate test-clients test-jupyter test-neon torture
 
 test:
 	go test ./...
 
 ci:
 	bash .ci/run
+
+# The binary with the GPU, bin/ddpmlab. It needs nothing of NVIDIA's to build or to start: cgo finds a header and an empty
+# library of our own, and the driver is looked for when the program starts.
+CUDRV := $(CURDIR)/ddpm/engine/cuda/cudrv
+CUDA := CGO_CFLAGS="-O2 -g -I$(CUDRV)/include" CGO_LDFLAGS="-L$(CUDRV)/lib"
+
+cuda:
+	$(CUDA) go build -tags ddpmcuda -o bin/ ./cmd/ddpmlab
+
+# The GPU's kernels, compiled with nvcc from PyPI, to be checked in with their sources.
+kernels:
+	ddpm/engine/cuda/kernels/build
+
+# The GPU path without a GPU: on a test double of the driver, which runs the same kernels compiled by g++.
+FAKE := $(or $(TMPDIR),/tmp)/ddpmlab-fakecuda
+
+test-cuda:
+	@mkdir -p $(FAKE)
+	g++ -std=c++17 -O2 -fPIC -mtls-dialect=gnu2 -shared -pthread -Wall -Wextra -Werror -o $(FAKE)/libcuda.so.1 \
+		ddpm/engine/cuda/fake/*.cc -x c++ ddpm/engine/cuda/kernels/all.cu
+	$(CUDA) go vet -tags ddpmcuda ./ddpm/engine/cuda/... ./ddpm/engine/device
+	$(CUDA) DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 go test -tags ddpmcuda ./ddpm/engine/cuda/... ./ddpm/engine/device
 
 # Tests that install programs of their own, as root with apt-get. CI runs them last.
 test-clients: test-jupyter test-neon

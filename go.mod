@@ -13,6 +13,7 @@ require (
 	golang.org/x/tools v0.52.0 // reading packages for the kernel's symbol tables, and their export data
 	gonum.org/v1/gonum v0.17.0 // eigenvalues and statistics
 	gonum.org/v1/plot v0.17.0 // figures
+	gorgonia.org/cu v0.9.6 // handles of the CUDA driver, with the tag ddpmcuda
 	gorgonia.org/gorgonia v0.9.18 // the language of models and losses
 	gorgonia.org/tensor v0.9.24 // shapes of Gorgonia's tensors
 )
@@ -49,7 +50,6 @@ require (
 	golang.org/x/text v0.28.0 // indirect
 	golang.org/x/xerrors v0.0.0-20200804184101-5ec99f83aff1 // indirect
 	google.golang.org/protobuf v1.28.0 // indirect
-	gorgonia.org/cu v0.9.6 // indirect
 	gorgonia.org/dawson v1.2.0 // indirect
 	gorgonia.org/vecf32 v0.9.0 // indirect
 	gorgonia.org/vecf64 v0.9.0 // indirect

@@ -15,7 +15,8 @@ import (
 	"time"
 
 	"ddpmlab/ddpm/data"
-	"ddpmlab/ddpm/engine/cpu"
+	"ddpmlab/ddpm/engine/cuda"
+	"ddpmlab/ddpm/engine/device"
 	"ddpmlab/experiments"
 	"ddpmlab/internal/render"
 )
@@ -66,8 +67,9 @@ func examine(ctx context.Context, db string, threads int, env func(string) strin
 		{Name: "ddpmlab", State: stateOK, Value: build()},
 		checkGo(ctx),
 		checkCompiler(ctx, env),
-		checkDevice(threads),
 	}
+	checks = append(checks, checkGPU()...)
+	checks = append(checks, checkDevice(threads))
 	for _, name := range data.Names() {
 		checks = append(checks, checkData(name))
 	}
@@ -112,13 +114,41 @@ func checkCompiler(ctx context.Context, env func(string) string) check {
 	}
 }
 
+// checkGPU says what there is of a GPU: the driver, then a line each.
+func checkGPU() []check {
+	r := cuda.Inspect()
+	driver := check{Name: "GPU driver", State: stateOK}
+	switch {
+	case !r.Built:
+		return []check{{Name: "GPU driver", State: stateOptional, Value: "not looked for: " + r.Err.Error()}}
+	case r.Err != nil:
+		return []check{{Name: "GPU driver", State: stateOptional, Value: r.Err.Error() + "; the processor is used"}}
+	}
+	driver.Value = fmt.Sprintf("%s, CUDA %d.%d", r.Library, r.Version/1000, r.Version%1000/10)
+	if r.Missing > 0 {
+		driver.Value += fmt.Sprintf(", without %d calls that are never made", r.Missing)
+	}
+	checks := []check{driver}
+	for i, d := range r.Devices {
+		value := d.String()
+		if i > 0 {
+			value += "; not used"
+		}
+		checks = append(checks, check{Name: fmt.Sprintf("GPU %d", i), State: stateOK, Value: value})
+	}
+	return checks
+}
+
 // checkDevice says where trainings would run.
 func checkDevice(threads int) check {
-	d, err := cpu.New(threads)
+	d, err := device.Open("auto", threads)
 	if err != nil {
 		return check{Name: "device", State: stateFailed, Value: err.Error()}
 	}
 	defer d.Close()
+	if strings.HasPrefix(d.Name(), "cuda") {
+		return check{Name: "device", State: stateOK, Value: d.Name()}
+	}
 	return check{Name: "device", State: stateOK, Value: fmt.Sprintf("%s, of %d cores", d.Name(), runtime.NumCPU())}
 }
 

@@ -71,7 +71,7 @@ var homes = []struct {
 	{"github.com/cosmos72/gomacro", []string{"kernel", "kernel/symbols", "kernel/symbols/gen"}},
 	{"gonum.org/v1/plot", []string{"plots", "kernel/symbols"}},
 	{"gorgonia.org/", []string{"ddpm/engine/...", "ddpm/unet"}},
-	{"C", []string{"ddpm/engine/cpu", "internal/bench"}},
+	{"C", []string{"ddpm/engine/cpu", "ddpm/engine/cuda/...", "internal/bench"}},
 }
 
 func TestArrows(t *testing.T) {

@@ -5,7 +5,7 @@
 // each instruction set (avx512_amd64.c, avx2_amd64.c, baseline.c) and picked when
 // the program starts; there is no dependency but the C library. Loading a program
 // fuses and lowers it (fuse.go, lower*.go) to a flat list of C steps over an arena
-// with static offsets (arena.go). Running it is one call into C for each thread
+// with static offsets (package arena). Running it is one call into C for each thread
 // (run.c).
 //
 // Results do not depend on the number of threads: a step is cut into parts by its

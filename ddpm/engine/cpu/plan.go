@@ -7,6 +7,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/arena"
 	"ddpmlab/ddpm/engine/op"
 )
 
@@ -255,11 +256,11 @@ func (l *lowering) emit(k kernel, parts int, refs []ref, d []int, f ...float32) 
 
 // arrange places the buffers and returns the size of the arena, in floats.
 func (l *lowering) arrange() int {
-	extents := make([]extent, len(l.buffers))
+	extents := make([]arena.Extent, len(l.buffers))
 	for i, b := range l.buffers {
-		extents[i] = extent{b.size, b.first, b.last}
+		extents[i] = arena.Extent{Size: b.size, First: b.first, Last: b.last}
 	}
-	offsets, total := arrange(extents)
+	offsets, total := arena.Arrange(extents, cacheLine)
 	for i, b := range l.buffers {
 		b.offset = offsets[i]
 	}

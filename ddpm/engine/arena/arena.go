@@ -1,43 +1,44 @@
-package cpu
+// Package arena lays out buffers that live for a part of a run in one piece of memory.
+package arena
 
 import (
 	"cmp"
 	"slices"
 )
 
-// extent is a buffer that wants a place: size floats, from step first to step
-// last, both included.
-type extent struct {
-	size, first, last int
+// Extent is a buffer that wants a place: Size floats, from step First to step
+// Last, both included.
+type Extent struct {
+	Size, First, Last int
 }
 
-// arrange gives every extent an offset such that no two that live at the same
+// Arrange gives every extent an offset such that no two that live at the same
 // time overlap, and returns the offsets and the size of the whole. Offsets are
-// whole cache lines.
+// multiples of align floats.
 //
 // The largest goes first (as in greedy-by-size, Pisarchyk and Lee 2020), into
 // the smallest gap that holds it between the ones already placed.
-func arrange(extents []extent) (offsets []int, total int) {
+func Arrange(extents []Extent, align int) (offsets []int, total int) {
 	order := make([]int, len(extents))
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(extents[b].size, extents[a].size) })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(extents[b].Size, extents[a].Size) })
 
 	offsets = make([]int, len(extents))
 	var placed []int // by offset
 	for _, i := range order {
 		e := extents[i]
-		size := alignUp(e.size)
+		size := roundUp(e.Size, align)
 		best, bestGap, top := -1, 0, 0
 		for _, j := range placed {
-			if extents[j].last < e.first || extents[j].first > e.last {
+			if extents[j].Last < e.First || extents[j].First > e.Last {
 				continue
 			}
 			if gap := offsets[j] - top; gap >= size && (best < 0 || gap < bestGap) {
 				best, bestGap = top, gap
 			}
-			top = max(top, offsets[j]+alignUp(extents[j].size))
+			top = max(top, offsets[j]+roundUp(extents[j].Size, align))
 		}
 		if best < 0 {
 			best = top
@@ -49,3 +50,5 @@ func arrange(extents []extent) (offsets []int, total int) {
 	}
 	return offsets, total
 }
+
+func roundUp(n, to int) int { return (n + to - 1) / to * to }

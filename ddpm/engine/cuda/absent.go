@@ -1,0 +1,17 @@
+//go:build !ddpmcuda
+
+package cuda
+
+import (
+	"errors"
+
+	"ddpmlab/ddpm/engine"
+)
+
+var errNotBuilt = errors.New("this ddpmlab was built without the GPU; build it with `make cuda`")
+
+// New fails: this program was built without the tag ddpmcuda.
+func New() (engine.Device, error) { return nil, errNotBuilt }
+
+// Inspect reports that this program was built without the tag ddpmcuda.
+func Inspect() Report { return Report{Err: errNotBuilt} }

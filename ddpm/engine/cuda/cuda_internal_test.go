@@ -1,0 +1,134 @@
+//go:build ddpmcuda
+
+package cuda
+
+import (
+	"context"
+	"math"
+	"slices"
+	"testing"
+
+	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/op"
+	"ddpmlab/ddpm/engine/optest"
+	"ddpmlab/ddpm/engine/ref"
+)
+
+// open returns the GPU, or the fake one; `make test-cuda` runs the tests on that.
+func open(t testing.TB) *device {
+	t.Helper()
+	d, err := newDevice()
+	if err != nil {
+		t.Fatalf("%v; run `make test-cuda`", err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// run loads p, and returns its outputs and gradients.
+func run(t testing.TB, d engine.Device, p *engine.Program, inputs [][]float64, weights []float64) (outputs [][]float32, grads []float32) {
+	t.Helper()
+	s, err := d.NewState(p.ParamLen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	e, err := d.Load(p, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	s.Set(engine.Weights, narrow(weights))
+	for i, x := range inputs {
+		e.Set(i, narrow(x))
+	}
+	if err := e.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range p.Outputs {
+		out := make([]float32, p.Values[v].Size())
+		e.Get(i, out)
+		outputs = append(outputs, out)
+	}
+	grads = make([]float32, s.Len())
+	s.Get(engine.Grads, grads)
+	return outputs, grads
+}
+
+func narrow(x []float64) []float32 {
+	y := make([]float32, len(x))
+	for i, v := range x {
+		y[i] = float32(v)
+	}
+	return y
+}
+
+// distance is the relative L2 distance of got from want.
+func distance[T float32 | float64](got []float32, want []T) float64 {
+	var d, w float64
+	for i := range want {
+		e := float64(got[i]) - float64(want[i])
+		d += e * e
+		w += float64(want[i]) * float64(want[i])
+	}
+	if d == 0 {
+		return 0
+	}
+	return math.Sqrt(d / w)
+}
+
+func compile(t testing.TB, s engine.Spec) *engine.Program {
+	t.Helper()
+	p, err := engine.Compile(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Tolerances of float32 operations, as those of the cpu device: forward, and derivatives.
+func tolerance(k op.Kind) float64 {
+	switch k {
+	case op.KindConvDX, op.KindConvDW, op.KindSiLU1, op.KindSiLU2, op.KindSoftmaxDX, op.KindGroupNorm1, op.KindGroupNorm2,
+		op.KindGNActDX, op.KindGNActDA, op.KindGNActDB, op.KindGNActDXDX, op.KindGNActDXDA, op.KindGNActDXDB, op.KindGNActDXDG,
+		op.KindAttentionDX, op.KindAttentionJVP, op.KindAttentionDX2:
+		return 5e-5
+	}
+	return 1e-5
+}
+
+// TestOpsAgainstRef runs every operation with each buffer in an allocation of its own,
+// so that the fake driver sees what is read or written beside it or before it is
+// computed, and in the shared arena, which must give the same bits.
+func TestOpsAgainstRef(t *testing.T) {
+	d := open(t)
+	for _, c := range slices.Concat(optest.Cases(), moreCases()) {
+		t.Run(c.Name, func(t *testing.T) {
+			_, in, y := c.Build()
+			p := compile(t, engine.Spec{Inputs: in, Outputs: []*op.Node{y}})
+			vals := c.Values(0.1)
+			want, _, err := ref.Run(context.Background(), p, vals, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.separate = true
+			alone, _ := run(t, d, p, vals, nil)
+			d.separate = false
+			if e := distance(alone[0], want[0]); !(e <= tolerance(c.Kind)) {
+				t.Errorf("relative distance from ref %.2g, want at most %g\n got %.5v\nwant %.5v", e, tolerance(c.Kind), head(alone[0]), head(want[0]))
+			}
+			if shared, _ := run(t, d, p, vals, nil); !slices.Equal(shared[0], alone[0]) {
+				t.Errorf("in the arena %.5v, alone %.5v", head(shared[0]), head(alone[0]))
+			}
+		})
+	}
+}
+
+func head[T any](x []T) []T { return x[:min(8, len(x))] }
+
+// moreCases are shapes that take particular paths through the kernels.
+func moreCases() []optest.Case { return nil }

@@ -1,0 +1,156 @@
+//go:build ddpmcuda
+
+package cuda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/cuda/cudrv"
+)
+
+// exec is a program with its memory and its launches.
+type exec struct {
+	d     *device
+	prog  *engine.Program
+	state *state // kept: the launches point into it
+	plan  *lowering
+	arena []*memory // one, or one for each buffer
+	total int       // floats of arena
+	graph *cudrv.Graph
+}
+
+func load(d *device, p *engine.Program, st *state) (*exec, error) {
+	plan, err := lower(p, st)
+	if err != nil {
+		return nil, err
+	}
+	e := &exec{d: d, prog: p, state: st, plan: plan, total: plan.arrange()}
+	if err := e.allocate(); err != nil {
+		var full *outOfMemory
+		if errors.As(err, &full) && len(p.Inputs) > 0 && e.total > 0 {
+			err = fmt.Errorf("%w%s", err, advice(p, full))
+		}
+		return nil, errors.Join(err, e.release())
+	}
+	return e, nil
+}
+
+// advice names a batch that would fit: what the arena takes grows with it.
+func advice(p *engine.Program, full *outOfMemory) string {
+	batch := 1
+	if s := p.Values[p.Inputs[0]].Shape; s.Dims() > 0 {
+		batch = s[0]
+	}
+	if fit := int(float64(batch) * 0.95 * float64(full.free) / float64(full.wanted)); fit > 0 {
+		return fmt.Sprintf("; a batch of %d instead of %d would fit", fit, batch)
+	}
+	return "; lower model.channels or model.size"
+}
+
+func (e *exec) allocate() error {
+	if !e.d.separate {
+		m, err := e.d.allocate(e.total)
+		if err != nil {
+			return err
+		}
+		e.arena = []*memory{m}
+		for _, b := range e.plan.buffers {
+			b.mem = m
+		}
+		return nil
+	}
+	for _, b := range e.plan.buffers {
+		m, err := e.d.allocate(b.size)
+		if err != nil {
+			return err
+		}
+		e.arena = append(e.arena, m)
+		b.mem, b.offset = m, 0
+	}
+	return nil
+}
+
+// at is where value v is.
+func (e *exec) at(v int) place { return e.plan.value(v) }
+
+func (e *exec) Set(input int, src []float32) {
+	v := e.prog.Inputs[input]
+	sameLength(e.prog.Values[v].Size(), len(src))
+	e.d.must("set an input", func() error { return upload(e.at(v).pointer(), src) })
+}
+
+func (e *exec) Get(output int, dst []float32) {
+	v := e.prog.Outputs[output]
+	sameLength(e.prog.Values[v].Size(), len(dst))
+	e.d.must("get an output", func() error { return download(dst, e.at(v).pointer()) })
+}
+
+// errClosed is returned by a run on memory that has been given back.
+var errClosed = errors.New("run: the program or its state has been closed; load it again")
+
+func (e *exec) Run(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := e.d.do(func() error {
+		if e.arena == nil || e.state.mem.at == 0 {
+			return errClosed
+		}
+		if err := e.launch(); err != nil {
+			return fmt.Errorf("%s: %w", e.d.name, err)
+		}
+		if err := e.d.stream.Synchronize(); err != nil {
+			e.d.failed = fmt.Errorf("%s: run: %w", e.d.name, err)
+			return e.d.failed
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func (e *exec) launch() error {
+	if e.d.direct {
+		return e.queue()
+	}
+	if e.graph == nil {
+		var err error
+		if e.graph, err = cudrv.Capture(e.d.stream, e.queue); err != nil {
+			return err
+		}
+	}
+	return e.graph.Launch(e.d.stream)
+}
+
+// queue launches the kernels one after the other.
+func (e *exec) queue() error {
+	for _, s := range e.plan.steps {
+		if err := e.d.launch(s.call); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *exec) Explain() string { return e.plan.explain(e.d.name, e.total) }
+
+func (e *exec) Close() error { return e.d.thread.do(e.release) }
+
+// release frees what e has, on the GPU's thread.
+func (e *exec) release() error {
+	var err error
+	if e.graph != nil {
+		err = e.graph.Close()
+		e.graph = nil
+	}
+	for _, m := range e.arena {
+		err = errors.Join(err, m.free())
+	}
+	e.arena = nil
+	return err
+}

@@ -1,0 +1,73 @@
+//go:build ddpmcuda
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"gorgonia.org/cu"
+
+	"ddpmlab/ddpm/engine/cuda/cudrv"
+)
+
+// Inspect looks for a driver and GPUs.
+func Inspect() Report {
+	r := Report{Built: true}
+	r.Library, r.Missing, r.Err = cudrv.Library()
+	switch {
+	case errors.Is(r.Err, cudrv.NoDevice):
+		r.Err = errors.New("the NVIDIA driver finds no GPU")
+		return r
+	case r.Library == "":
+		r.Err = fmt.Errorf("no NVIDIA driver is installed: %w", r.Err)
+		return r
+	case r.Err != nil:
+		r.Err = fmt.Errorf("the NVIDIA driver %s does not start: %w", r.Library, r.Err)
+		return r
+	}
+	if r.Version = cu.Version(); r.Version < DriverWanted {
+		r.Err = fmt.Errorf("the NVIDIA driver speaks CUDA %s, and %s is needed; install driver 580 or newer", versionText(r.Version), versionText(DriverWanted))
+		return r
+	}
+	n, err := cu.NumDevices()
+	if err != nil || n == 0 {
+		r.Err = errors.Join(errors.New("the NVIDIA driver finds no GPU"), err)
+		return r
+	}
+	for i := range n {
+		d, err := inspectDevice(i)
+		if err != nil {
+			r.Err = fmt.Errorf("GPU %d: %w", i, err)
+			return r
+		}
+		r.Devices = append(r.Devices, d)
+	}
+	return r
+}
+
+func inspectDevice(i int) (d Device, err error) {
+	g, err := cu.GetDevice(i)
+	if err != nil {
+		return d, err
+	}
+	if d.Name, err = g.Name(); err != nil {
+		return d, err
+	}
+	if d.Major, d.Minor, err = g.ComputeCapability(); err != nil {
+		return d, err
+	}
+	if d.Multiprocessors, err = g.Attribute(cu.MultiprocessorCount); err != nil {
+		return d, err
+	}
+	t, err := newThread(g)
+	if err != nil {
+		return d, err
+	}
+	defer t.close()
+	err = t.do(func() error {
+		d.Free, d.Total, err = cu.MemInfo()
+		return err
+	})
+	return d, err
+}

@@ -1,0 +1,122 @@
+//go:build ddpmcuda
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"unsafe"
+
+	"gorgonia.org/cu"
+
+	"ddpmlab/ddpm/engine"
+)
+
+const arrays = int(engine.EMA) + 1
+
+// sumPart is how many gradients make a part of the norm's sum.
+const sumPart = 1 << 14
+
+// hyper is how many numbers an update takes, see kernel adamw.
+const hyper = 7
+
+// state is the flat arrays, one after another, then the numbers of an update and
+// the partial sums of the gradient norm, which are doubles.
+type state struct {
+	d         *device
+	n, stride int
+	mem       *memory
+}
+
+func newState(d *device, n int) (*state, error) {
+	if n < 0 {
+		return nil, errors.New("there cannot be fewer than none")
+	}
+	s := &state{d: d, n: n, stride: alignUp(n)}
+	var err error
+	if s.mem, err = d.allocate(s.sums() + 2*s.parts()); err != nil {
+		return nil, err
+	}
+	if err := cu.MemsetD8(s.mem.at, 0, int64(s.mem.floats)*4); err != nil {
+		return nil, errors.Join(err, s.mem.free())
+	}
+	return s, nil
+}
+
+func (s *state) parts() int { return (s.n + sumPart - 1) / sumPart }
+
+// start is where an array starts in mem, numbers and sums where the others do.
+func (s *state) start(a engine.Array) int { return int(a) * s.stride }
+func (s *state) numbers() int             { return arrays * s.stride }
+func (s *state) sums() int                { return s.numbers() + alignUp(hyper) }
+
+func (s *state) Len() int { return s.n }
+
+func (s *state) Set(a engine.Array, src []float32) {
+	sameLength(s.n, len(src))
+	s.d.must("set the "+a.String(), func() error { return upload(s.mem.pointer(s.start(a)), src) })
+}
+
+func (s *state) Get(a engine.Array, dst []float32) {
+	sameLength(s.n, len(dst))
+	s.d.must("get the "+a.String(), func() error { return download(dst, s.mem.pointer(s.start(a))) })
+}
+
+// GradNorm is NaN if the GPU fails, which the next run reports.
+func (s *state) GradNorm() float64 {
+	norm := math.NaN()
+	s.d.must("the norm of the gradient", func() error {
+		if s.n == 0 {
+			norm = 0
+			return nil
+		}
+		err := s.d.launch(call{
+			kernel: "sum_squares", grid: [3]int{s.parts(), 1, 1}, threads: 256,
+			args: []any{s.mem.pointer(s.start(engine.Grads)), s.mem.pointer(s.sums()), int64(s.n), int32(sumPart)},
+		})
+		if err != nil {
+			return err
+		}
+		sums := make([]float64, s.parts())
+		if err := cu.MemcpyDtoH(unsafe.Pointer(&sums[0]), s.mem.pointer(s.sums()), int64(len(sums))*8); err != nil {
+			return err
+		}
+		var sum float64
+		for _, v := range sums {
+			sum += v
+		}
+		norm = math.Sqrt(sum)
+		return nil
+	})
+	return norm
+}
+
+func (s *state) Update(h engine.AdamW) {
+	unbias1 := 1 - math.Pow(h.Beta1, float64(h.Step))
+	unbias2 := 1 - math.Pow(h.Beta2, float64(h.Step))
+	var f [hyper]float32
+	for i, v := range []float64{h.LR / unbias1, 1 - h.Beta1, 1 - h.Beta2, 1 / unbias2, h.Eps, h.LR * h.WeightDecay, 1 - h.EMARate} {
+		f[i] = float32(v)
+	}
+	s.d.must("update the weights", func() error {
+		if s.n == 0 {
+			return nil
+		}
+		if err := upload(s.mem.pointer(s.numbers()), f[:]); err != nil {
+			return err
+		}
+		return s.d.launch(each("adamw", s.n, s.pointer(engine.Weights), s.pointer(engine.Grads), s.pointer(engine.Moment1),
+			s.pointer(engine.Moment2), s.pointer(engine.EMA), s.mem.pointer(s.numbers()), int64(s.n)))
+	})
+}
+
+func (s *state) pointer(a engine.Array) cu.DevicePtr { return s.mem.pointer(s.start(a)) }
+
+func (s *state) Close() error { return s.d.thread.do(s.mem.free) }
+
+func sameLength(want, got int) {
+	if want != got {
+		panic(fmt.Sprintf("cuda: copy %d numbers, want %d", got, want))
+	}
+}
