@@ -44,6 +44,3 @@ func (d Device) String() string {
 	return fmt.Sprintf("%s, compute capability %d.%d, %d multiprocessors, %.1f of %.1f GB free",
 		d.Name, d.Major, d.Minor, d.Multiprocessors, float64(d.Free)/1e9, float64(d.Total)/1e9)
 }
-
-// versionText is a version as people write it.
-func versionText(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }

@@ -15,11 +15,6 @@ import (
 //go:embed all.fatbin.gz
 var packed []byte
 
-// sum is the SHA-256 of the sources that the image was made of, see build.
-//
-//go:embed all.sum
-var sum string
-
 // Image is the fat binary with all kernels.
 func Image() ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(packed))
