@@ -19,6 +19,7 @@ type options struct {
 	recorder   Recorder
 	save       func(context.Context, *Checkpoint) error
 	saveEvery  int
+	saveAfter  time.Duration
 	eval       func(ctx context.Context, step int64, d Denoiser) error
 	set        data.Set
 	resume     *Checkpoint
@@ -52,6 +53,10 @@ func WithRecorder(r Recorder) Option { return func(o *options) { o.recorder = r 
 func WithCheckpoints(every int, save func(ctx context.Context, c *Checkpoint) error) Option {
 	return func(o *options) { o.save, o.saveEvery = save, every }
 }
+
+// WithCheckpointsAfter calls the save of WithCheckpoints too when that long has passed since
+// the last time, so that slow iterations are not lost by the hundred.
+func WithCheckpointsAfter(d time.Duration) Option { return func(o *options) { o.saveAfter = d } }
 
 // WithEval calls eval at the iterations of Config.EvalSteps, with the network on its
 // EMA weights, valid during the call. When a training is resumed at such an

@@ -72,6 +72,7 @@ type trainer struct {
 	sum     []float32   // of the micro-batches' gradients
 	buffer  []float32   // of all weights, for what the device has no array for
 	evals   []int       // Config.EvalSteps
+	saved   time.Time   // when the last checkpoint was passed on, or the training began
 	skipped int64       // iterations skipped because of numbers that are not finite
 	bad     int64       // how many of them just now, in a row
 }
@@ -268,6 +269,7 @@ func (t *trainer) run(ctx context.Context, live *live) error {
 		}
 	}
 	last := int64(t.cfg.Iterations)
+	t.saved = t.opts.now()
 	ahead := t.batches.drawAhead(t.step+1, last)
 	defer ahead.stop()
 	for step := t.step + 1; step <= last; step++ {
@@ -433,7 +435,8 @@ func (t *trainer) recordQuartiles(step int64, b *batch, losses []float32) {
 func (t *trainer) afterStep(ctx context.Context, live *live) error {
 	o := t.opts
 	if o.save != nil && t.step < int64(t.cfg.Iterations) &&
-		(t.isEval() || o.saveEvery > 0 && t.step%int64(o.saveEvery) == 0) {
+		(t.isEval() || o.saveEvery > 0 && t.step%int64(o.saveEvery) == 0 || o.saveAfter > 0 && o.now().Sub(t.saved) >= o.saveAfter) {
+		t.saved = o.now()
 		if err := o.save(ctx, t.checkpoint()); err != nil {
 			return fmt.Errorf("save checkpoint at iteration %d: %w", t.step, err)
 		}

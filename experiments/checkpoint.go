@@ -8,20 +8,29 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"ddpmlab/ddpm"
 )
 
-// checkpointEvery is after how many iterations a training saves its state, besides
-// before evaluations, when it is interrupted, and at its end.
-const checkpointEvery = 500
+// A training saves its state every checkpointEvery iterations (see Store.CheckpointEvery),
+// and at the latest checkpointAfter the last time, besides before evaluations, when it is
+// interrupted, and at its end.
+const (
+	checkpointEvery = 500
+	checkpointAfter = 10 * time.Minute
+)
 
-// keepCheckpoints is how many of a run's checkpoints are kept, the newest ones. Two: one
-// to fall back on.
+// keepCheckpoints is how many of a run's checkpoints are kept, the newest ones, besides
+// the best one. Two: one to fall back on.
 const keepCheckpoints = 2
 
-// nameCheckpoint is a checkpoint's name among a run's artifacts.
-const nameCheckpoint = "checkpoint"
+// A checkpoint's names among a run's artifacts. The best one has the lowest score; it may
+// be one of the newest too.
+const (
+	nameCheckpoint = "checkpoint"
+	nameBest       = "best checkpoint"
+)
 
 const (
 	insertLink = `INSERT OR REPLACE INTO run_artifact (run, name, step, sha256, created) VALUES (?, ?, ?, ?, ?)`
@@ -47,20 +56,28 @@ func (a *session) saveAs(ctx context.Context, step int64, write func(io.Writer) 
 	if err != nil {
 		return err
 	}
-	var unused []string
-	err = s.do(true, func(tx *sql.Tx) error {
+	return s.relink(func(tx *sql.Tx) ([]string, error) {
 		if _, err := tx.ExecContext(ctx, insertArtifact, sum, size, nil, s.micros()); err != nil {
-			return err
+			return nil, err
 		}
 		if _, err := tx.ExecContext(ctx, insertLink, a.run, nameCheckpoint, step, sum, s.micros()); err != nil {
-			return err
+			return nil, err
 		}
-		old, err := texts(ctx, tx, deleteOld, a.run, nameCheckpoint, keepCheckpoints)
+		return texts(ctx, tx, deleteOld, a.run, nameCheckpoint, keepCheckpoints)
+	})
+}
+
+// relink changes the names of artifacts in one transaction that survives a power cut, and
+// removes the files of those that f returns, unless they have another name.
+func (s *Store) relink(f func(tx *sql.Tx) (old []string, err error)) error {
+	var unused []string
+	err := s.do(true, func(tx *sql.Tx) error {
+		old, err := f(tx)
 		if err != nil {
 			return err
 		}
 		for _, o := range old {
-			gone, err := texts(ctx, tx, deleteUnused, o)
+			gone, err := texts(context.Background(), tx, deleteUnused, o)
 			if err != nil {
 				return err
 			}
@@ -77,6 +94,59 @@ func (a *session) saveAs(ctx context.Context, step int64, write func(io.Writer) 
 		}
 	}
 	return nil
+}
+
+const (
+	// The lowest score, of equal ones the first; NULL is NaN.
+	selectBest = `SELECT step FROM point JOIN series ON series.id = series
+		WHERE run = ? AND key = ? AND protocol = ? AND value IS NOT NULL ORDER BY value, step LIMIT 1`
+	selectAtStep = `SELECT sha256 FROM run_artifact WHERE run = ? AND name = ? AND step = ?`
+	deleteBest   = `DELETE FROM run_artifact WHERE run = ? AND name = ? AND step <> ? RETURNING sha256`
+)
+
+// keepBest names the checkpoint of the lowest score by the protocol the best one, and
+// removes the one that was.
+func (a *session) keepBest(ctx context.Context, protocol string) error {
+	s := a.store
+	return s.relink(func(tx *sql.Tx) (old []string, err error) {
+		var step int64
+		var sum string
+		err = tx.QueryRowContext(ctx, selectBest, a.run, MetricFD, protocol).Scan(&step)
+		if err == nil {
+			err = tx.QueryRowContext(ctx, selectAtStep, a.run, nameCheckpoint, step).Scan(&sum)
+		}
+		switch {
+		case errors.Is(err, sql.ErrNoRows): // no score, or the best is kept since long
+			return nil, nil
+		case err != nil:
+			return nil, err
+		}
+		if _, err := tx.ExecContext(ctx, insertLink, a.run, nameBest, step, sum, s.micros()); err != nil {
+			return nil, err
+		}
+		return texts(ctx, tx, deleteBest, a.run, nameBest, step)
+	})
+}
+
+// Checkpoint reads the newest checkpoint of the run.
+func (s *Store) Checkpoint(ctx context.Context, r *Run) (*ddpm.Checkpoint, error) {
+	c, err := s.newest(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return s.load(ctx, r, c)
+}
+
+// BestCheckpoint reads the checkpoint of the run's lowest score while it was trained.
+func (s *Store) BestCheckpoint(ctx context.Context, r *Run) (*ddpm.Checkpoint, error) {
+	all, err := s.named(ctx, r.ID, nameBest)
+	if err == nil && len(all) == 0 {
+		err = fmt.Errorf("%w: run %s (%s, %s) has no score, and so no best one; take its newest, Checkpoint", ErrNoCheckpoint, r.ID, r.Name, r.Status)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.load(ctx, r, all[0])
 }
 
 // texts runs a query of one column of text.
@@ -105,12 +175,17 @@ type saved struct {
 
 // checkpoints lists a run's checkpoints, the newest first.
 func (s *Store) checkpoints(ctx context.Context, run string) ([]saved, error) {
+	return s.named(ctx, run, nameCheckpoint)
+}
+
+// named lists a run's checkpoints of that name, the newest first.
+func (s *Store) named(ctx context.Context, run, name string) ([]saved, error) {
 	var all []saved
 	db, err := s.reader()
 	if err != nil {
 		return nil, err
 	}
-	rows, err := db.QueryContext(ctx, selectCheckpoints, run, nameCheckpoint)
+	rows, err := db.QueryContext(ctx, selectCheckpoints, run, name)
 	if err != nil {
 		return nil, explain(s.path, err)
 	}
@@ -156,6 +231,12 @@ func (s *Store) load(ctx context.Context, r *Run, c saved) (*ddpm.Checkpoint, er
 		return nil, fmt.Errorf("%s of run %s: %w; restore the file, or train again with Rerun", s.file(c.sum), r.ID, err)
 	}
 	return ck, nil
+}
+
+// noCheckpoint is the error of resuming a run that has left none.
+func noCheckpoint(r *Run) error {
+	return fmt.Errorf("%w: run %s (%s) %s at step %d, before its first one, so nothing of it can be continued; train it anew with Rerun",
+		ErrNoCheckpoint, r.ID, r.Name, r.Status, r.Step)
 }
 
 // latest reads the run's newest checkpoint that can be read, and nil when it has none.

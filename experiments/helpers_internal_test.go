@@ -40,6 +40,7 @@ var children = map[string]func(path string) error{
 	"full":   childFull,
 	"hold":   childHold,
 	"train":  childTrain,
+	"resume": childResume,
 }
 
 // child prepares the test binary to be started again.

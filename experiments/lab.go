@@ -82,6 +82,16 @@ func (l *Lab) Resume(ctx context.Context, prefix string) *Run {
 	return must(l.store.Resume(ctx, prefix))
 }
 
+// Checkpoint reads the newest checkpoint of the run, for ddpm.NewNetwork and the like.
+func (l *Lab) Checkpoint(r *Run) *ddpm.Checkpoint {
+	return must(l.store.Checkpoint(context.Background(), r))
+}
+
+// BestCheckpoint reads the checkpoint of the run's lowest score while it was trained.
+func (l *Lab) BestCheckpoint(r *Run) *ddpm.Checkpoint {
+	return must(l.store.BestCheckpoint(context.Background(), r))
+}
+
 // Runs returns the runs of every variant trained with this configuration, one for each.
 func (l *Lab) Runs(c ddpm.Config) Runs { return must(l.store.Runs(context.Background(), c)) }
 

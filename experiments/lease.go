@@ -72,15 +72,16 @@ const (
 		FROM run JOIN session ON session.run = run.id
 		WHERE status = 'running'
 			AND number = (SELECT max(number) FROM session WHERE session.run = run.id)`
-	// The step is the last one that left a number.
-	updateCrashed = `UPDATE run SET status = 'crashed', finished = ?2,
+	// The step is the last one that left a number; the process lived until then at least.
+	updateCrashed = `UPDATE run SET status = 'crashed',
+			finished = max(?2, (SELECT coalesce(max(time), 0) FROM point_row JOIN series ON series.id = series WHERE series.run = ?1)),
 			step = max(step, (SELECT coalesce(max(step), 0) FROM point_row JOIN series ON series.id = series WHERE series.run = ?1))
 		WHERE id = ?1 AND status = 'running'
 			AND ?3 = (SELECT max(number) FROM session WHERE session.run = ?1)`
 )
 
-// reap marks the runs whose process has ended as crashed, at the time of its last
-// heartbeat.
+// reap marks the runs whose process has ended as crashed, at the time of its last sign of
+// life.
 func (s *Store) reap(ctx context.Context) error {
 	type dead struct {
 		run       string

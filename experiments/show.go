@@ -164,6 +164,9 @@ func (r *Run) took() string {
 		return ""
 	}
 	d := r.Finished.Sub(r.Started)
+	if d <= 0 { // it crashed before it gave a sign of life
+		return ""
+	}
 	if d < time.Minute {
 		return d.Round(time.Second / 10).String()
 	}

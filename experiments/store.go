@@ -33,7 +33,10 @@ type Store struct {
 	// Device replaces the processor; the caller closes it. Neither decides any number.
 	// Set them before the first computation.
 	Threads int
-	Device  engine.Device
+	// CheckpointEvery is after how many iterations a training saves its state, besides before
+	// evaluations, every ten minutes, and when it ends; 0 means 500. No number depends on it.
+	CheckpointEvery int
+	Device          engine.Device
 
 	path  string
 	files string // folder of the artifacts that are too large for the database

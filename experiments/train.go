@@ -1,6 +1,7 @@
 package experiments
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -38,7 +39,12 @@ type training struct {
 	scorer  *scorer // nil without evaluations
 }
 
-func (s *Store) train(ctx context.Context, c ddpm.Config, v ddpm.Variant, again bool) (*Run, error) {
+func (s *Store) train(ctx context.Context, c ddpm.Config, v ddpm.Variant, again bool) (r *Run, err error) {
+	defer func() {
+		if r == nil {
+			err = notBegun(err)
+		}
+	}()
 	t, err := s.newTraining(c, v)
 	if err != nil {
 		return nil, err
@@ -76,8 +82,9 @@ func (s *Store) train(ctx context.Context, c ddpm.Config, v ddpm.Variant, again 
 }
 
 // Resume continues the interrupted, crashed or failed run whose id begins with prefix,
-// from its last checkpoint, as if it had not stopped.
-func (s *Store) Resume(ctx context.Context, prefix string) (*Run, error) {
+// from its last checkpoint, as if it had not stopped. A run without a checkpoint is left
+// as it is: the error wraps ErrNoCheckpoint.
+func (s *Store) Resume(ctx context.Context, prefix string) (_ *Run, err error) {
 	if err := s.reap(ctx); err != nil {
 		return nil, err
 	}
@@ -85,6 +92,11 @@ func (s *Store) Resume(ctx context.Context, prefix string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if _, ok := errors.AsType[*StoppedError](err); !ok && isInterrupt(err) { // before it went on
+			err = &StoppedError{r.ID, StatusInterrupted, r.Step, int64(r.Config.Iterations), err}
+		}
+	}()
 	if err := resumable(r.ID, r.Status); err != nil {
 		return nil, err
 	}
@@ -99,16 +111,15 @@ func (s *Store) Resume(ctx context.Context, prefix string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if from == nil {
+		return nil, noCheckpoint(r)
+	}
 	end, err := s.equip(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	defer end()      // of nothing that matters any more
-	step := int64(0) // without a checkpoint it starts over
-	if from != nil {
-		step = from.Step
-	}
-	a, err := s.reopen(ctx, r.ID, step, observe(ctx, t.device.Name()))
+	defer end() // of nothing that matters any more
+	a, err := s.reopen(ctx, r.ID, from.Step, observe(ctx, t.device.Name()))
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +167,7 @@ func (s *Store) equip(ctx context.Context, t *training) (end func() error, err e
 func (s *Store) work(ctx context.Context, a *session, t *training, from *ddpm.Checkpoint) (r *Run, err error) {
 	opts := []ddpm.Option{
 		ddpm.WithDevice(t.device), ddpm.WithData(t.set), ddpm.WithRecorder(a),
-		ddpm.WithCheckpoints(checkpointEvery, a.save),
+		ddpm.WithCheckpoints(cmp.Or(s.CheckpointEvery, checkpointEvery), a.save), ddpm.WithCheckpointsAfter(checkpointAfter),
 	}
 	if t.scorer != nil {
 		opts = append(opts, ddpm.WithEval(a.evaluate(t)))
@@ -175,7 +186,7 @@ func (s *Store) work(ctx context.Context, a *session, t *training, from *ddpm.Ch
 	ended = true
 
 	ctx = context.WithoutCancel(ctx) // what follows is short, and has to be done
-	if last == nil && from == nil {
+	if from == nil && (last == nil || last.Step == 0 && isInterrupt(err)) {
 		return nil, errors.Join(err, a.discard(ctx)) // it did not start: there is no run
 	}
 	if last == nil {
@@ -192,6 +203,11 @@ func (s *Store) work(ctx context.Context, a *session, t *training, from *ddpm.Ch
 	if e := a.finish(status, last.Step, reason); err == nil {
 		err = e
 	}
+	if t.scorer != nil && saveErr == nil {
+		if e := a.keepBest(ctx, t.scorer.protocol.ID); err == nil {
+			err = e
+		}
+	}
 	if status == StatusFinished && err == nil && t.scorer != nil {
 		err = a.keepScore(ctx, t)
 	}
@@ -199,7 +215,7 @@ func (s *Store) work(ctx context.Context, a *session, t *training, from *ddpm.Ch
 	if err == nil {
 		return r, readErr
 	}
-	return r, stopped(a.run, last.Step, t.config.Iterations, status, err)
+	return r, &StoppedError{a.run, status, last.Step, int64(t.config.Iterations), err}
 }
 
 // outcome is the status of a training that ended with err, and the reason to store.
@@ -209,25 +225,59 @@ func outcome(err error) (status, reason string) {
 		return StatusFinished, ""
 	case errors.Is(err, ddpm.ErrDiverged):
 		return StatusDiverged, err.Error()
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case isInterrupt(err):
 		return StatusInterrupted, ""
 	default:
 		return StatusFailed, err.Error()
 	}
 }
 
-// stopped is the error of a training that ended early: where, and how to go on.
-func stopped(run string, step int64, of int, status string, err error) error {
-	switch status {
-	case StatusInterrupted:
-		return &problem{
-			path: "run " + run, kind: ErrInterrupted, cause: err,
-			cure: fmt.Sprintf("%d of %d steps are done and kept; continue it with Resume(ctx, %q)", step, of, run),
-		}
-	case StatusDiverged:
-		return fmt.Errorf("run %s: %w", run, err)
+func isInterrupt(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// notBegun is the error of a training that was interrupted before its first step.
+func notBegun(err error) error {
+	if !isInterrupt(err) {
+		return err
 	}
-	return fmt.Errorf("run %s stopped after %d of %d steps: %w; once that is solved, continue it with Resume(ctx, %q)", run, step, of, err, run)
+	return &notBegunError{err}
+}
+
+type notBegunError struct{ cause error }
+
+func (*notBegunError) Error() string {
+	return "training interrupted before its first step; there is no run to continue, train again"
+}
+
+func (e *notBegunError) Unwrap() []error { return []error{ErrInterrupted, e.cause} }
+
+// StoppedError is the error of a training that ended early and whose run is kept. It
+// wraps ErrInterrupted, ddpm.ErrDiverged or what made it fail.
+type StoppedError struct {
+	Run      string // id
+	Status   string // StatusInterrupted, StatusDiverged or StatusFailed
+	Step, Of int64  // iterations done and asked for
+	Err      error  // why
+}
+
+// Error says where the training stopped and how to go on from a notebook.
+func (e *StoppedError) Error() string {
+	switch e.Status {
+	case StatusInterrupted:
+		return fmt.Sprintf("run %s: %v; %d of %d steps are done and kept; continue it with Resume(ctx, %q)", e.Run, ErrInterrupted, e.Step, e.Of, e.Run)
+	case StatusDiverged:
+		return fmt.Sprintf("run %s: %v; its state at step %d is kept", e.Run, e.Err, e.Step)
+	}
+	return fmt.Sprintf("run %s stopped after %d of %d steps: %v; once that is solved, continue it with Resume(ctx, %q)", e.Run, e.Step, e.Of, e.Err, e.Run)
+}
+
+// Unwrap is why.
+func (e *StoppedError) Unwrap() []error {
+	if e.Status == StatusInterrupted {
+		return []error{ErrInterrupted, e.Err}
+	}
+	return []error{e.Err}
 }
 
 // discard removes the run, which never began.
@@ -256,7 +306,7 @@ func (a *session) evaluate(t *training) func(context.Context, int64, ddpm.Denois
 			return explain(a.store.path, err)
 		}
 		if known > 0 {
-			return nil
+			return a.keepBest(ctx, t.scorer.protocol.ID)
 		}
 		title := fmt.Sprintf("%s, seed %d: samples at step %d", t.variant, t.config.Seed, step)
 		fd, err := t.scorer.score(ctx, d, "score-"+a.run, title)
@@ -264,7 +314,7 @@ func (a *session) evaluate(t *training) func(context.Context, int64, ddpm.Denois
 			return err
 		}
 		a.record(step, MetricFD, t.scorer.protocol.ID, fd)
-		return nil
+		return a.keepBest(ctx, t.scorer.protocol.ID)
 	}
 }
 

@@ -25,7 +25,9 @@ var train = command{
 values of either. A finished run with the same configuration, variant, data and seed is not repeated but shown;
 --rerun trains it once more.
 
-Ctrl-C stops after the current step and keeps the run; --resume goes on from its last checkpoint.
+Ctrl-C stops after the current step and keeps the run; --resume goes on from its last checkpoint, also after a crash,
+to the numbers of a run that was not interrupted. A run that crashed before its first checkpoint is trained anew by
+--resume with --rerun, and not otherwise. The two newest checkpoints are kept, and the one of the best score.
 
 --set reaches every field of the configuration; ` + "`ddpmlab runs show RUN --json`" + ` prints them all, under config. A
 field of the model is written model.NAME.`,
@@ -50,6 +52,7 @@ type trainFlags struct {
 	resume, db      *string
 	group           *string
 	rerun           *bool
+	checkpoints     *int
 	threads         *int
 }
 
@@ -72,6 +75,7 @@ func newTrainFlags(f *flag.FlagSet) *trainFlags {
 	f.Var(&o.fields, "set", "set the configuration's field, `NAME=VALUE`; may be repeated")
 	o.resume = f.String("resume", "", "go on with the interrupted run `ID`")
 	o.rerun = f.Bool("rerun", false, "train even if there is such a run already")
+	o.checkpoints = f.Int("checkpoints", 0, "save a checkpoint every `N` iterations, besides every ten minutes and before scores; default: 500")
 	o.group = f.String("group", "", "put the run into the group `NAME`")
 	o.db = dbFlag(f)
 	o.threads = threadsFlag(f)
@@ -82,10 +86,13 @@ func newTrainFlags(f *flag.FlagSet) *trainFlags {
 var variantNames = []string{"adm", "wd", "gp", "ip"}
 
 func (o *trainFlags) run(ctx context.Context, f *flag.FlagSet, w world) error {
+	if *o.checkpoints < 0 {
+		return usagef("--checkpoints is %d; want a number of iterations, or 0 for the default", *o.checkpoints)
+	}
 	if given(f, "resume") {
 		var extra []string
 		f.Visit(func(g *flag.Flag) {
-			if !slices.Contains([]string{"resume", "db", "threads"}, g.Name) {
+			if !slices.Contains([]string{"resume", "rerun", "checkpoints", "db", "threads"}, g.Name) {
 				extra = append(extra, "--"+g.Name)
 			}
 		})
@@ -93,7 +100,14 @@ func (o *trainFlags) run(ctx context.Context, f *flag.FlagSet, w world) error {
 			return usagef("--resume goes on with the run as it was begun; leave out %s", strings.Join(extra, ", "))
 		}
 		return o.train(ctx, w, func(ctx context.Context, s *experiments.Store) (*experiments.Run, error) {
-			return s.Resume(ctx, *o.resume)
+			if !*o.rerun {
+				return s.Resume(ctx, *o.resume)
+			}
+			r, err := s.Run(ctx, *o.resume)
+			if err != nil {
+				return nil, err
+			}
+			return s.Rerun(ctx, r.Config, r.Variant)
 		})
 	}
 	c, v, err := o.order(f)
@@ -202,25 +216,54 @@ func fieldNames(c ddpm.Config) []string {
 // train runs do with a progress bar and prints the run's card.
 func (o *trainFlags) train(ctx context.Context, w world, do func(context.Context, *experiments.Store) (*experiments.Run, error)) error {
 	return withStore(*o.db, *o.threads, func(s *experiments.Store) error {
+		s.CheckpointEvery = *o.checkpoints
 		began := time.Now()
 		ctx, done := watch(ctx, w)
 		r, err := do(ctx, s)
 		done()
 		if r == nil {
-			return err
+			return o.inTerminal(err)
 		}
 		e := printf(w.out, "%v\n", r)
 		if err = cmp.Or(err, e, printf(w.err, "kept in %s\n", s.Path())); err == nil && r.Finished.Before(began) {
 			return printf(w.err, "this run was finished before; --rerun trains it once more\n")
 		}
-		if errors.Is(err, experiments.ErrInterrupted) {
-			cure := "ddpmlab train --resume " + r.ID
-			if *o.db != experiments.DefaultName {
-				cure += " --db " + *o.db
-			}
-			return fmt.Errorf("%w after %d of %d steps; the run is kept, and `%s` goes on with it",
-				experiments.ErrInterrupted, r.Step, r.Config.Iterations, cure)
-		}
-		return err
+		return o.inTerminal(err)
 	})
 }
+
+// inTerminal is err with the cures that a terminal has, where a notebook would have others.
+func (o *trainFlags) inTerminal(err error) error {
+	resume := func(run string) string {
+		cure := "ddpmlab train --resume " + run
+		if *o.db != experiments.DefaultName {
+			cure += " --db " + *o.db
+		}
+		return cure
+	}
+	if e, ok := errors.AsType[*experiments.StoppedError](err); ok {
+		switch e.Status {
+		case experiments.StatusInterrupted:
+			return fmt.Errorf("%w after %d of %d steps; the run is kept, and `%s` goes on with it",
+				experiments.ErrInterrupted, e.Step, e.Of, resume(e.Run))
+		case experiments.StatusDiverged:
+			return err
+		}
+		return fmt.Errorf("run %s stopped after %d of %d steps: %w; once that is solved, `%s` goes on with it", e.Run, e.Step, e.Of, e.Err, resume(e.Run))
+	}
+	if errors.Is(err, experiments.ErrNoCheckpoint) && *o.resume != "" {
+		text := strings.TrimSuffix(err.Error(), "; train it anew with Rerun")
+		return &inWords{text + "; `" + resume(*o.resume) + " --rerun` trains it anew", err}
+	}
+	return err
+}
+
+// inWords is an error with a text of its own.
+type inWords struct {
+	text string
+	err  error
+}
+
+func (e *inWords) Error() string { return e.text }
+
+func (e *inWords) Unwrap() error { return e.err }
