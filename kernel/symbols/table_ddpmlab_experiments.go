@@ -97,6 +97,7 @@ func init() {
 			"Session":      reflect.TypeFor[experiments.Session](),
 			"Significance": reflect.TypeFor[experiments.Significance](),
 			"SlurmJob":     reflect.TypeFor[experiments.SlurmJob](),
+			"StoppedError": reflect.TypeFor[experiments.StoppedError](),
 			"Store":        reflect.TypeFor[experiments.Store](),
 			"StoreSpeed":   reflect.TypeFor[experiments.StoreSpeed](),
 			"Summary":      reflect.TypeFor[experiments.Summary](),
