@@ -96,6 +96,60 @@ With --json: an array of {name, ours, base, base_mode, unit, ratio}; base is 0 w
 	},
 }
 
+var benchEvaluate = command{
+	name:     "bench evaluate",
+	synopsis: "Measure the network of the FID, and PyTorch on the same cores",
+	help: `Images a second of the Inception network, with random weights, from 299x299 pixels to its features and logits. It
+needs no file of weights.
+
+--torch adds PyTorch in float32: eager in both memory layouts, compiled with constant weights, and as oneDNN's graph, on the
+same weights with the normalisations folded in, which is checked; the base is the fastest. It is installed on first use, several
+GB, unless --torch=PYTHON names an interpreter that has it.
+
+With --json: an array of {name, ours, base, base_mode, unit, ratio}; more is better; base is 0 where there is none.`,
+	examples: []string{"bench evaluate", "bench evaluate --torch --json"},
+	setup: func(f *flag.FlagSet) action {
+		o := bench.Options{}
+		var torch optional
+		f.Var(&torch, "torch", "add PyTorch; --torch=`PYTHON` names an interpreter that has it")
+		batch := f.Int("batch", 16, "`N` images at a time, on both sides")
+		f.IntVar(&o.Rounds, "rounds", 0, "`N` turns of each side; 0: 7")
+		f.DurationVar(&o.Limit, "limit", 0, "`TIME` for one mode of PyTorch to get warm, then it is left out; 0: 15m")
+		guard := f.String("guard", "", "run each round while `COMMAND` cat runs, as one that waits until the machine is free")
+		f.IntVar(&o.Threads, "threads", 0, "compute on `N` threads, on both sides; 0: one a core")
+		asJSON := jsonFlag(f)
+		asMarkdown := f.Bool("markdown", false, "print Markdown, as in the README")
+		return func(ctx context.Context, _ []string, w world) error {
+			if *batch < 1 || *batch > 1024 {
+				return usagef("--batch %d: want 1 to 1024", *batch)
+			}
+			o.Guard = strings.Fields(*guard)
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			o.Worker = append([]string{self}, strings.Fields(benchWorker.name)...)
+			start := time.Now()
+			o.Log = func(format string, args ...any) {
+				fmt.Fprintf(w.err, "%5.0fs  %s\n", time.Since(start).Seconds(), fmt.Sprintf(format, args...))
+			}
+			if o.Python, err = torch.python(ctx, o.Log); err != nil {
+				return err
+			}
+			r, err := bench.Evaluate(ctx, o, *batch)
+			switch {
+			case err != nil:
+				return err
+			case *asJSON:
+				return printJSON(w.out, r.Results)
+			case *asMarkdown:
+				return printf(w.out, "%s\n", r.Tables()[0].Markdown())
+			}
+			return printf(w.out, "%v\n", r.Tables()[0])
+		}
+	},
+}
+
 // writeReport writes the files that are asked for, also of a run that was broken off.
 func writeReport(r *bench.Report, out, record string) error {
 	if out != "" {

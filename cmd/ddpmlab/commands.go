@@ -9,6 +9,6 @@ var commands = []command{
 	runsTag, runsNote, runsGroup, runsDelete, runsRestore, runsGC, runsMerge, runsCopy,
 	checkpointInspect, checkpointConvert,
 	dataList, dataInfo, dataFetch, dataTrainExtractor,
-	benchEngine, benchStore, benchKernel, benchWorker,
+	benchEngine, benchEvaluate, benchStore, benchKernel, benchWorker,
 	doctor, version,
 }

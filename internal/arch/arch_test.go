@@ -56,7 +56,7 @@ var rules = []rule{
 	{"internal/parquet", nil},
 	{"internal/tfevents", nil},
 	{"internal/arch", nil},
-	{"internal/bench", []string{"ddpm", "ddpm/engine/...", "ddpm/unet", "ddpm/philox", "internal/render"}},
+	{"internal/bench", []string{"ddpm", "ddpm/engine/...", "ddpm/inception", "ddpm/unet", "ddpm/philox", "internal/render"}},
 	{"notebooks", []string{"ddpm", "experiments", "kernel/kerneltest"}},
 }
 

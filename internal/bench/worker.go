@@ -35,7 +35,8 @@ type job struct {
 	T []int     `json:"t,omitempty"`
 
 	// PyTorch only.
-	Precision string   `json:"precision"` // f32 or bf16
+	Mode      string   `json:"mode,omitempty"` // of the Inception network
+	Precision string   `json:"precision"`      // f32 or bf16
 	Compile   bool     `json:"compile"`
 	Layouts   []string `json:"layouts"` // to choose the faster from
 }
@@ -73,6 +74,9 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, device.Close()) }()
+	if j.Kind == evaluate {
+		return workInception(ctx, j, device, lines, answers)
+	}
 	h := hello{Version: device.Name(), Params: j.Model.NumParams()}
 	weights, err := j.weights()
 	if err != nil {
@@ -112,34 +116,7 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 			return answers.Encode(h)
 		}
 	}
-	for range warmup {
-		if _, err := run(); err != nil {
-			return err
-		}
-	}
-	if err := answers.Encode(h); err != nil {
-		return err
-	}
-	for {
-		var r request
-		if err := read(lines, &r); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
-		}
-		t := times{}
-		for range r.N {
-			ms, err := run()
-			if err != nil {
-				return err
-			}
-			t.MS = append(t.MS, ms)
-		}
-		if err := answers.Encode(t); err != nil {
-			return err
-		}
-	}
+	return serve(lines, answers, h, run)
 }
 
 func read(r *bufio.Reader, v any) error {

@@ -63,7 +63,7 @@ static void conv_cols(const struct cpu_step *s, int64_t part, float *scratch) {
       .m = hi - lo,
       .n = g.k,
       .k = patch,
-      .e = {s->p[3], s->p[4] ? s->p[4] + lo * g.k : NULL},
+      .e = {s->p[3], s->p[4] ? s->p[4] + lo * g.k : NULL, 0},
   };
   multiply(&q, scratch);
 }

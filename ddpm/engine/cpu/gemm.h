@@ -226,7 +226,7 @@ static void gemm(const struct cpu_step *s, int64_t part, float *scratch) {
       .m = min_i(rows, m - m0),
       .n = min_i(columns, n - n0),
       .k = depth.hi - depth.lo,
-      .e = {s->p[3] ? s->p[3] + n0 : NULL, s->p[4] ? s->p[4] + b * m * n + m0 * n + n0 : NULL},
+      .e = {s->p[3] ? s->p[3] + n0 : NULL, s->p[4] ? s->p[4] + b * m * n + m0 * n + n0 : NULL, 0},
   };
   multiply(&g, scratch);
 }

@@ -36,7 +36,6 @@ const (
 	kMaxPool       kernel = C.CPU_max_pool
 	kMeanPool      kernel = C.CPU_mean_pool
 	kResize        kernel = C.CPU_resize
-	kCrop          kernel = C.CPU_crop
 	kNormStats     kernel = C.CPU_norm_stats
 	kNorm          kernel = C.CPU_norm
 	kNormGrad      kernel = C.CPU_norm_grad

@@ -21,7 +21,7 @@ struct cpu_step {
 #define CPU_KERNELS(X)                                                                              \
   X(wino_weights) X(wino_forward) X(wino_dw) X(wino_dw_out) X(wino_dw_small)                        \
   X(gemm) X(sum_slabs) X(conv_cols) X(conv_cols_dx) X(conv_cols_dw) X(flip_weights)                 \
-  X(conv_panels) X(pack_weights) X(max_pool) X(mean_pool) X(resize) X(crop)                         \
+  X(conv_panels) X(pack_weights) X(max_pool) X(mean_pool) X(resize)                                 \
   X(norm_stats) X(norm) X(norm_grad) X(norm_grad2) X(norm_act) X(norm_act_grad) X(norm_act_grad2)  \
   X(add) X(mul) X(scale) X(add_const) X(power) X(log_floor) X(log_slope) X(fill)                    \
   X(relu) X(relu_grad) X(sigmoid) X(silu) X(silu_grad) X(silu_grad2)                                \

@@ -159,10 +159,10 @@ func (l *lowering) panels(cacheKB, c, k int) int {
 }
 
 func (l *lowering) totalPanels(g geometry) int {
-	return ceilDiv(g.n*ceilDiv(g.h, 4)*ceilDiv(g.w, 4), l.isa.rows)
+	return ceilDiv(g.n*ceilDiv(g.outH, 4)*ceilDiv(g.outW, 4), l.isa.rows)
 }
 
-// winograd lowers the convolution g of x; with flip, w is the weights of the
+// winograd lowers the convolution g of x, of padding 1 or 0; with flip, w is the weights of the
 // convolution whose data gradient it is.
 func (l *lowering) winograd(t *task, g geometry, x, w ref, flip bool) {
 	c, k := roundUp(g.c), roundUp(g.k)
@@ -178,7 +178,8 @@ func (l *lowering) winograd(t *task, g geometry, x, w ref, flip bool) {
 	parts = min(total, ceilDiv(parts, 8)*8) // to share out evenly
 	panels := ceilDiv(total, parts)
 	bias, add := l.epilogue(t)
-	l.emit(kWinoForward, ceilDiv(total, panels), []ref{x, u, l.output(t.out[0], t.overwritable()), bias, add}, []int{g.n, g.h, g.w, g.c, g.k, panels})
+	l.emit(kWinoForward, ceilDiv(total, panels), []ref{x, u, l.output(t.out[0], t.overwritable()), bias, add},
+		[]int{g.n, g.outH, g.outW, g.c, g.k, panels, 1 - g.pad, l.apart(t), btoi(t.relu)})
 }
 
 func (l *lowering) winogradDW(t *task, g geometry, x, gy ref) {

@@ -13,7 +13,7 @@ import (
 func (f *fuser) fuseReLU(s engine.Step) bool {
 	x := f.root[s.In[0]]
 	t := f.maker[x]
-	if t == nil || f.uses[x] != 1 || t.op.Kind != op.KindConv || t.add != none {
+	if t == nil || f.uses[x] != 1 || t.op.Kind != op.KindConv || t.add != none || !takesReLU(t.op) {
 		return false
 	}
 	f.maker[x], f.maker[s.Out] = nil, t
@@ -100,41 +100,24 @@ func (l *lowering) apart(t *task) int {
 
 // convReLU lowers a convolution with a ReLU behind it.
 func (l *lowering) convReLU(t *task, g geometry, x, w ref) {
-	whole := g.c%block == 0 && g.k%block == 0
-	switch {
-	case g.kh == 3 && g.kw == 3 && g.stride == 1 && g.pad <= 1 && g.pad == g.padX && whole:
-		// Winograd computes all pixels with padding 1; without padding those at the
-		// edge are not taken.
-		edge := 1 - g.pad
-		full := g
-		full.pad, full.padX, full.outH, full.outW = 1, 1, g.h, g.w
-		l.apartFrom(t, g.h, g.w, edge, func(inner *task) { l.winograd(inner, full, x, w, false) })
-	case whole:
-		l.convPanels(t, g, x, w)
-	default:
-		l.apartFrom(t, g.outH, g.outW, 0, func(inner *task) { l.convCols(inner, g, x, w) })
+	if g.kh == 3 && g.kw == 3 && g.stride == 1 && g.pad <= 1 && g.pad == g.padX && g.c%block == 0 {
+		l.winograd(t, g, x, w, false)
+		return
 	}
+	l.convPanels(t, g, x, w)
 }
 
-// apartFrom has f compute images of h×w pixels, of which the output of t is what lies edge
-// pixels inside, behind a ReLU.
-func (l *lowering) apartFrom(t *task, h, w, edge int, f func(inner *task)) {
-	s := t.op.Out
-	c := channels(s)
-	full := l.temp(s[0] * h * w * c)
-	inner, v := *t, len(l.root)
-	l.root, l.place = append(l.root, v), append(l.place, full)
-	inner.out = []int{v}
-	f(&inner)
-	rows := s[0] * s[1]
-	each := max(1, part/(s[2]*c))
-	l.emit(kCrop, ceilDiv(rows, each), []ref{full, l.output(t.out[0])}, []int{rows, s[1], s[2], c, h, w, edge, edge, l.apart(t), btoi(t.relu), each})
+// takesReLU tells whether there is a kernel for the convolution with a ReLU.
+func takesReLU(o *op.Op) bool {
+	const depth = 384 // PANEL_K
+	g := geometryOf(o, o.In[0], o.In[1], o.Out)
+	return g.k%block == 0 && (g.c%block == 0 || g.patch() <= depth)
 }
 
 // convPanels: see panels.h.
 func (l *lowering) convPanels(t *task, g geometry, x, w ref) {
 	var packed ref
-	n := g.patch() * g.k
+	n := roundUp(g.patch()) * g.k
 	l.hoist(n, []ref{w}, func() {
 		packed = l.temp(n)
 		l.emit(kPackWeights, ceilDiv(g.k, l.isa.columns), []ref{w, packed}, []int{g.patch(), g.k})

@@ -1,7 +1,8 @@
 // panels.h: convolutions of any kernel, stride and padding for networks that run forward only, as products with the
 // matrix of conv.h: bias and ReLU at the tile, weights packed once, what the kernel sees copied from the image straight
 // into the panels that the tiles read, and the result written with a stride of its own, into a concatenation.
-// Channels in and out are multiples of CB.
+// Channels out are multiples of CB, and so are channels in, unless the whole depth (kh·kw·C) is at most PANEL_K.
+enum { PANEL_K = 384, PANEL_DIMS = CONV_DIMS };
 
 // panel_source is where the kernel's first tap is for one row of the matrix: pixel (y, x) of the image at `image`.
 struct panel_source { const float *image; int64_t y, x; };
@@ -31,6 +32,8 @@ INLINE void pack_patches(const struct geometry *g, const struct panel_source *fr
         for (int64_t b = 0; b < width; b += CB) memset(to + b * MR, 0, CB * sizeof(float));
       } else {
         const float *at = from[i].image + (y * g->w + x) * g->c + c;
+        if (g->kh * g->kw == 1)  // what the next panel reads
+          for (int64_t b = 0; b < width; b += CB) __builtin_prefetch(at + MR * g->c + b, 0, 2);
         for (int64_t b = 0; b < width; b += CB) memcpy(to + b * MR, at + b, CB * sizeof(float));
       }
     }
@@ -41,12 +44,28 @@ INLINE void pack_patches(const struct geometry *g, const struct panel_source *fr
   }
 }
 
+// pack_few is pack_patches for the whole depth and any number of channels; the rest of the last block is zero.
+INLINE void pack_few(const struct geometry *g, const struct panel_source *from, int64_t rows, float *panel) {
+  const int64_t depth = round_up(g->kh * g->kw * g->c, CB);
+  for (int64_t i = 0; i < MR; i++) {
+    float row[PANEL_K] = {0};
+    for (int64_t ky = 0; ky < g->kh && i < rows; ky++) {
+      const int64_t y = from[i].y + ky, x = from[i].x, lo = x < 0 ? -x : 0, hi = min_i(g->kw, g->w - x);
+      if (y >= 0 && y < g->h && lo < hi)
+        memcpy(row + (ky * g->kw + lo) * g->c, from[i].image + (y * g->w + x + lo) * g->c, (hi - lo) * g->c * sizeof(float));
+    }
+    for (int64_t b = 0; b < depth; b += CB) memcpy(panel + b * MR + i * CB, row + b, CB * sizeof(float));
+  }
+}
+
 // tile_into: out[MR][nv*VL] = relu?(start + panel[MR][depth] * strip[depth][nv*VL]), where start is the bias (zero
 // if NULL) in the first block of the depth, and out in the others.
 INLINE void tile_into(const int nv, int64_t depth, const float *a, const float *b, float *out, const int64_t stride,
                       const float *bias, int first, int relu) {
   vec acc[MR][NV];
   if (first) {
+    UNROLL for (int i = 0; i < MR; i++)
+      for (int j = 0; j < nv * VL; j += 16) __builtin_prefetch(out + i * stride + j, 1, 2);
     UNROLL for (int j = 0; j < nv; j++) {
       const vec v = bias ? load(bias + j * VL) : (vec){0};
       UNROLL for (int i = 0; i < MR; i++) acc[i][j] = v;
@@ -73,13 +92,11 @@ NOINLINE void edge_into(const int width, int64_t depth, const float *a, const fl
   for (int64_t i = 0; i < rows; i++) memcpy(out + i * stride, tile + i * NR, width * sizeof(float));
 }
 
-enum { PANEL_K = 384, PANEL_DIMS = CONV_DIMS };
-
 // conv_panels: p = x, packed weights, y, bias or NULL; d = geometry, rows of a part, columns of a part (a multiple of
 // NR), distance of two pixels of y, ReLU.
 static void conv_panels(const struct cpu_step *s, int64_t part, float *scratch) {
   const struct geometry g = geometry_of(s);
-  const int64_t depth = g.kh * g.kw * g.c, total = g.n * g.out_h * g.out_w, stride = s->d[PANEL_DIMS + 2];
+  const int64_t depth = round_up(g.kh * g.kw * g.c, CB), total = g.n * g.out_h * g.out_w, stride = s->d[PANEL_DIMS + 2];
   const int64_t across = ceil_div(g.k, s->d[PANEL_DIMS + 1]);
   const int64_t n0 = part % across * s->d[PANEL_DIMS + 1], n1 = min_i(g.k, n0 + s->d[PANEL_DIMS + 1]);
   const int64_t lo = part / across * s->d[PANEL_DIMS], hi = min_i(total, lo + s->d[PANEL_DIMS]);
@@ -91,7 +108,10 @@ static void conv_panels(const struct cpu_step *s, int64_t part, float *scratch) 
     for (int64_t r = lo; r < hi; r += MR) {
       const int64_t rows = min_i(MR, hi - r);
       find_sources(&g, s->p[0], r, rows, from);
-      pack_patches(&g, from, rows, k0, k, scratch);
+      if (g.c % CB == 0)
+        pack_patches(&g, from, rows, k0, k, scratch);
+      else
+        pack_few(&g, from, rows, scratch);
       const float *strip = strips;
       for (int64_t j = n0; j < n1;) {
         const int64_t width = strip_width(n1 - j);
@@ -115,10 +135,12 @@ static int64_t conv_panels_scratch(const struct cpu_step *s) {
   return PANEL_K * MR;
 }
 
-// pack_weights: p = w [depth][k], packed; d = depth, k. The strips of conv_panels; a part is one of them.
+// pack_weights: p = w [depth][k], packed; d = depth, k. The strips of conv_panels, the depth filled up with zeros to
+// whole blocks; a part is one of them.
 static void pack_weights(const struct cpu_step *s, int64_t part, float *scratch) {
   (void)scratch;
-  const int64_t depth = s->d[0], k = s->d[1], j = part * NR, width = strip_width(k - j);
-  float *to = s->p[1] + j * depth;
+  const int64_t depth = s->d[0], k = s->d[1], j = part * NR, width = strip_width(k - j), filled = round_up(depth, CB);
+  float *to = s->p[1] + j * filled;
   for (int64_t i = 0; i < depth; i++, to += width) memcpy(to, s->p[0] + i * k + j, width * sizeof(float));
+  memset(to, 0, (filled - depth) * width * sizeof(float));
 }

@@ -1,5 +1,4 @@
-// windows.h: what networks that score images need beside convolutions: pools over windows, resizing, and rows that are
-// cut out, passed through a ReLU and put elsewhere.
+// windows.h: what networks that score images need beside convolutions: pools over windows, and resizing.
 
 // A pool: p = x, y; d = output rows of all images, output rows and columns of an image, C, input rows and columns,
 // window, stride, padding, distance of two pixels of y, output rows of a part.
@@ -79,22 +78,3 @@ static void resize(const struct cpu_step *s, int64_t part, float *scratch) {
     }
   }
 }
-
-// crop: p = x, y; d = rows of all images of y, rows and columns of an image of y, C, rows and columns of an image of
-// x, the first row and column of x that are taken, distance of two pixels of y, ReLU, rows of a part.
-INLINE void crop_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
-  (void)scratch;
-  const int64_t out_h = s->d[1], out_w = s->d[2], c = s->d[3], h = s->d[4], w = s->d[5], y0 = s->d[6], x0 = s->d[7];
-  const int64_t stride = s->d[8], hi = min_i(s->d[0], (part + 1) * s->d[10]);
-  const vec least = splat(s->d[9] ? 0 : -INFINITY);
-  for (int64_t r = part * s->d[10]; r < hi; r++) {
-    const float *from = s->p[0] + ((r / out_h * h + r % out_h + y0) * w + x0) * c;
-    float *to = s->p[1] + r * out_w * stride;
-    for (int64_t j = 0; j < out_w; j++, from += c, to += stride)
-      for (int64_t k = 0; k < c; k += VL) {
-        const int64_t left = LEFT(c, k);
-        store_n(to + k, max_v(load_n(from + k, left), least), left);
-      }
-  }
-}
-WHOLE_OR_PARTIAL(crop, s->d[3])

@@ -131,10 +131,14 @@ INLINE void clear_tile(float *out, int64_t channels, int64_t step) {
 }
 
 // load_input_tiles transforms input tiles lo..hi of x (pixels `stride` floats apart, of which `real` channels are
-// used and rounded up to `channels`) into panels. Rows without a tile are zero.
+// used and rounded up to `channels`) into panels. Rows without a tile are zero. x has `border` pixels more on each side
+// than the output that t divides: 0 with padding 1, 1 without padding.
 NOINLINE void load_input_tiles(const float *x, int64_t stride, int64_t real, int64_t channels, const struct tiling *t,
-                               int64_t lo, int64_t hi, int64_t panels, float *panel) {
+                               const int border, int64_t lo, int64_t hi, int64_t panels, float *panel) {
   const int64_t step = plane(panels, channels);
+  struct tiling in = *t;
+  in.h += 2 * border;
+  in.w += 2 * border;
   for (int64_t q = 0; q < panels * MR; q++) {
     float *out = panel + q / MR * channels * MR + q % MR * CB;
     if (lo + q >= hi) {
@@ -143,7 +147,7 @@ NOINLINE void load_input_tiles(const float *x, int64_t stride, int64_t real, int
     }
     struct tile at = tile_at(t, lo + q);
     const float *pixel[36];
-    find_pixels(pixel, 6, x, stride, t, at, -1);
+    find_pixels(pixel, 6, x, stride, &in, at, border - 1);
     // What the tile after the next will read and the next will not.
     for (int i = 0; i < 6; i++)
       for (int j = 2; j < 6; j++)
@@ -175,7 +179,7 @@ NOINLINE void load_output_grad_tiles(const float *dy, int64_t stride, int64_t re
 
 // epilogue is what is added to a convolution or product on the way out; either may be NULL, and add may be the
 // output itself.
-struct epilogue { const float *bias, *add; };
+struct epilogue { const float *bias, *add; int relu; };
 
 INLINE void store_tile(const vec y[16], float *out, struct epilogue e, int64_t c, const int64_t left, int64_t rows,
                        int64_t columns, int64_t w, int64_t k) {
@@ -185,20 +189,22 @@ INLINE void store_tile(const vec y[16], float *out, struct epilogue e, int64_t c
       int64_t at = (i * w + j) * k + c;
       vec v = y[i * 4 + j] + bias;
       if (e.add) v += load_n(e.add + at, left);
+      if (e.relu) v = max_v(v, (vec){0});
       store_n(out + at, v, left);
     }
 }
 
-// store_output_tiles transforms product panels back into output tiles lo..hi of y, which has k channels.
+// store_output_tiles transforms product panels back into output tiles lo..hi of y, which has k channels in pixels that
+// are `apart` floats apart.
 NOINLINE void store_output_tiles(const float *panel, const struct tiling *t, int64_t lo, int64_t hi, int64_t panels,
-                                 int64_t k, struct epilogue e, float *y) {
+                                 int64_t k, int64_t apart, struct epilogue e, float *y) {
   const int64_t channels = round_up(k, CB), step = plane(panels, channels);
   for (int64_t q = 0; q < hi - lo; q++) {
     const float *in = panel + q / MR * channels * MR + q % MR * CB;
     struct tile at = tile_at(t, lo + q);
-    int64_t first = ((at.image * t->h + at.y) * t->w + at.x) * k;
+    int64_t first = ((at.image * t->h + at.y) * t->w + at.x) * apart;
     int64_t rows = min_i(4, t->h - at.y), columns = min_i(4, t->w - at.x);
-    struct epilogue here = {e.bias, e.add ? e.add + first : NULL};
+    struct epilogue here = {e.bias, e.add ? e.add + first : NULL, e.relu};
     for (int64_t c = 0; c < k; c += VL) {
       const float *m = in + panel_column(c);
       vec half[24], out[16];
@@ -212,9 +218,9 @@ NOINLINE void store_output_tiles(const float *panel, const struct tiling *t, int
         output_1d(z[0], z[1], z[2], z[3], z[4], z[5], out + i * 4, 1);
       }
       if (rows == 4 && columns == 4 && c + VL <= k)
-        store_tile(out, y + first, here, c, VL, 4, 4, t->w, k);
+        store_tile(out, y + first, here, c, VL, 4, 4, t->w, apart);
       else
-        store_tile(out, y + first, here, c, k - c, rows, columns, t->w, k);
+        store_tile(out, y + first, here, c, k - c, rows, columns, t->w, apart);
     }
   }
 }
@@ -308,17 +314,18 @@ static void wino_weights(const struct cpu_step *s, int64_t part, float *scratch)
   }
 }
 
-// wino_forward: p = x, U, y, bias or NULL, addend or NULL; d = N, H, W, C, K, panels of a part.
+// wino_forward: p = x, U, y, bias or NULL, addend or NULL; d = N, H, W (of y), C, K, panels of a part, border (see
+// load_input_tiles), distance of two pixels of y, ReLU.
 static void wino_forward(const struct cpu_step *s, int64_t part, float *scratch) {
   const struct tiling t = tiling_of(s->d[0], s->d[1], s->d[2]);
   const int64_t c = s->d[3], k = s->d[4], cp = round_up(c, CB), kp = round_up(k, CB);
   const int64_t lo = part * s->d[5] * MR, hi = min_i(t.total, lo + s->d[5] * MR), panels = ceil_div(hi - lo, MR);
   const int64_t v_step = plane(panels, cp), m_step = plane(panels, kp);
   float *v = scratch, *m = scratch + POSITIONS * v_step;
-  load_input_tiles(s->p[0], c, c, cp, &t, lo, hi, panels, v);
+  load_input_tiles(s->p[0], c, c, cp, &t, (int)s->d[6], lo, hi, panels, v);
   for (int i = 0; i < POSITIONS; i++)
     position_product(panels, cp, kp, v + i * v_step, s->p[1] + i * odd_lines(cp * kp), m + i * m_step);
-  store_output_tiles(m, &t, lo, hi, panels, k, (struct epilogue){s->p[3], s->p[4]}, s->p[2]);
+  store_output_tiles(m, &t, lo, hi, panels, k, s->d[7], (struct epilogue){s->p[3], s->p[4], (int)s->d[8]}, s->p[2]);
 }
 
 static int64_t wino_forward_scratch(const struct cpu_step *s) {
@@ -344,7 +351,7 @@ INLINE void dw_accumulate(const struct dw *g, const float *x, const float *dy, i
     const int64_t panels = min_i(g->panels, all.hi - p), lo = p * MR, hi = min_i(g->t.total, lo + panels * MR);
     const int64_t v_step = plane(panels, g->c_size), m_step = plane(panels, g->k_size);
     float *v = scratch, *m = scratch + POSITIONS * v_step;
-    load_input_tiles(x + c0, g->c, min_i(g->c_size, g->c - c0), g->c_size, &g->t, lo, hi, panels, v);
+    load_input_tiles(x + c0, g->c, min_i(g->c_size, g->c - c0), g->c_size, &g->t, 0, lo, hi, panels, v);
     load_output_grad_tiles(dy + k0, g->k, min_i(g->k_size, g->k - k0), g->k_size, &g->t, lo, hi, panels, m);
     for (int i = 0; i < POSITIONS; i++)
       position_outer(panels, g->c_size, g->k_size, v + i * v_step, m + i * m_step, du + i * g->position);
