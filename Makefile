@@ -1,6 +1,6 @@
 # What the README's two commands do not need.
 
-.PHONY: test ci cuda kernels test-cuda generate test-clients test-jupyter test-neon torture
+.PHONY: test ci cuda kernels test-cuda generate test-clients test-jupyter test-neon test-mlflow torture
 
 test:
 	go test ./...
@@ -31,7 +31,7 @@ test-cuda:
 	$(CUDA) DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 go test -tags ddpmcuda ./ddpm/engine/cuda/... ./ddpm/engine/device
 
 # Tests that install programs of their own, as root with apt-get. CI runs them last.
-test-clients: test-jupyter test-neon
+test-clients: test-jupyter test-neon test-mlflow
 
 # The kernels' NEON instance, built for 64-bit ARM and run by an emulator, with traps for
 # undefined behaviour. Without the sanitizer's library: it needs none of ARM's.
@@ -48,6 +48,11 @@ test-neon:
 # artifacts/clients.
 test-jupyter:
 	go test -tags clients -count=1 -timeout 20m ./kernel/clienttest
+
+# MLflow's client and server, TensorBoard and pyarrow on exported runs, in an environment of
+# their own (1 GB, kept in the user's cache).
+test-mlflow:
+	go test -tags clients -count=1 -timeout 20m -run TestClient ./experiments
 
 # The tables of what notebook cells can import.
 generate:

@@ -84,6 +84,9 @@ func (s *Store) pointsOf(r *Run, key string) ([]Point, error) {
 
 // params are the fields of the run's configuration and variant.
 func (r *Run) params() ([]param, error) {
+	if r.Imported() && r.store != nil {
+		return r.storedParams()
+	}
 	config, err1 := json.Marshal(r.Config)
 	variant, err2 := json.Marshal(r.Variant)
 	if err := errors.Join(err1, err2); err != nil {
@@ -147,7 +150,7 @@ func (c *Comparison) Table() *render.Table {
 	}
 	n := c.Runs.idLength()
 	for i, r := range c.Runs {
-		cells := []string{r.ID[:min(n, len(r.ID))], r.Variant.String()}
+		cells := []string{r.ID[:min(n, len(r.ID))], r.Title()}
 		cells = append(append(cells, c.Values[i]...), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
 			r.showLoss(), r.show(MetricFD, "%.2f"))
 		if c.curves != nil {

@@ -63,6 +63,11 @@ var mergeSteps = []string{
 	`INSERT INTO main.run_artifact SELECT * FROM other.run_artifact WHERE run IN (SELECT id FROM newer)`,
 	`INSERT INTO main.protocol SELECT * FROM other.protocol WHERE true ON CONFLICT DO NOTHING`,
 	`INSERT INTO main.result SELECT * FROM other.result WHERE true ON CONFLICT DO NOTHING`,
+	// A sweep that both have stays as it is here: its trials find the merged runs.
+	`CREATE TEMP TABLE newsweep AS SELECT name FROM other.sweep WHERE name NOT IN (SELECT name FROM main.sweep)`,
+	`INSERT INTO main.sweep SELECT * FROM other.sweep WHERE name IN (SELECT name FROM newsweep)`,
+	`INSERT INTO main.trial (sweep, number, fields, config, variant, run, error)
+		SELECT sweep, number, fields, config, variant, run, error FROM other.trial WHERE sweep IN (SELECT name FROM newsweep)`,
 	`INSERT INTO main.tag SELECT * FROM mytag`,
 	`INSERT INTO main.note SELECT * FROM mynote`,
 	`INSERT INTO main.tag SELECT * FROM other.tag WHERE run IN (SELECT id FROM main.run) ON CONFLICT DO NOTHING`,

@@ -34,7 +34,7 @@ func (rs Runs) Table() *render.Table {
 	}
 	for _, r := range rs {
 		cells := []string{
-			r.ID[:min(n, len(r.ID))], r.Variant.String(), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
+			r.ID[:min(n, len(r.ID))], r.Title(), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
 			strconv.FormatUint(r.Seed, 10), r.showLoss(), r.show(MetricFD, "%.2f"), r.Started.Format(minute), r.took(),
 		}
 		if grouped {
@@ -175,10 +175,13 @@ func (r *Run) took() string {
 
 // Table is the run as a card: what was asked for, how it went, what was measured.
 func (r *Run) Table() *render.Table {
-	t := &render.Table{Caption: fmt.Sprintf("%s, run %s", r.Variant, r.ID), Columns: render.Left("", "")}
+	t := &render.Table{Caption: fmt.Sprintf("%s, run %s", r.Title(), r.ID), Columns: render.Left("", "")}
 	t.Add("status", r.statusLine())
 	t.Add("training", fmt.Sprintf("%d of %d steps, batch %d, seed %d, %s", r.Step, r.Config.Iterations, r.Config.Batch, r.Seed, r.Config.Data))
 	t.Add("loss", r.lossLine())
+	if points := r.Series(MetricLoss); len(points) > 1 {
+		t.Add("loss by step", sparkline(points, 40))
+	}
 	if p, ok := r.Protocol(MetricFD); ok {
 		t.Add(p.Metric, r.fromTo(MetricFD, "%.2f"))
 		t.Notes = append(t.Notes, p.Describe())

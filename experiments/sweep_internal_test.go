@@ -169,7 +169,7 @@ func TestExpand(t *testing.T) {
 		t.Errorf("%d of 400 rates are below the middle decade, want about 200", below)
 	}
 	for _, w := range []string{"0", "1", "2", "3"} {
-		if warmups[w] < 57 || warmups[w] > 143 || len(warmups) != 4 {
+		if warmups[w] < 70 || warmups[w] > 130 || len(warmups) != 4 {
 			t.Errorf("drew warmups %v of 400, want about 100 of each from 0 to 3", warmups)
 		}
 	}
@@ -260,6 +260,13 @@ func TestSweep(t *testing.T) {
 		if !strings.Contains(w.String(), want) {
 			t.Errorf("%q is not in:\n%v", want, w)
 		}
+	}
+	other := labStore(t) // a merge takes the plan along
+	if _, err := other.Merge(t.Context(), s.Path()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := other.Sweeping(t.Context(), "study"); err != nil || got.String() != w.String() {
+		t.Errorf("merged: got %v, error %v, want %v", got, err, w)
 	}
 	if err := s.Delete(t.Context(), alone.ID); err != nil {
 		t.Fatal(err)

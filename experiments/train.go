@@ -97,6 +97,9 @@ func (s *Store) Resume(ctx context.Context, prefix string) (_ *Run, err error) {
 			err = &StoppedError{r.ID, StatusInterrupted, r.Step, int64(r.Config.Iterations), err}
 		}
 	}()
+	if r.Imported() {
+		return nil, fmt.Errorf("%w: %s was imported, and trained by another program", ErrNotResumable, r.ID)
+	}
 	if err := resumable(r.ID, r.Status); err != nil {
 		return nil, err
 	}

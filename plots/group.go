@@ -44,12 +44,18 @@ func groupRuns(runs experiments.Runs) (groups []group, notes []string) {
 	label(groups)
 	for i := range groups {
 		g := &groups[i]
+		if g.runs[0].Imported() {
+			g.label = g.runs[0].Name + " (imported)"
+		}
 		var left int
 		g.runs, left = onePerSeed(g.runs)
 		if left > 0 {
 			notes = append(notes, fmt.Sprintf("%s: %s of the same seeds not shown.", g.label, plural(left, "other attempt", "other attempts")))
 		}
 		g.style = variantStyle(g.variant.Name())
+		if g.runs[0].Imported() {
+			g.style = variantStyle(g.label)
+		}
 		switch { // by names, not by all of the configuration, so that colours last
 		case configDiffers(groups[:i], *g):
 			g.style = g.style.shade(g.label)
@@ -68,6 +74,9 @@ func groupRuns(runs experiments.Runs) (groups []group, notes []string) {
 
 // groupKey is the same for runs that differ in nothing but their seed.
 func groupKey(r *experiments.Run) string {
+	if r.Imported() { // of which nothing but its name is known to be its own
+		return "imported " + r.ID
+	}
 	return fmt.Sprintf("%+v %s", r.Variant.Normal(), configJSON(r.Config))
 }
 

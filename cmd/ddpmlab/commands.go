@@ -4,7 +4,8 @@ package main
 var commands = []command{
 	notebookRun, notebookLab, kernelInstall, kernelServe,
 	train, sample, bias, evaluate,
-	runsList, runsShow, runsCompare, runsDiff, runsSQL,
+	runsList, runsShow, runsCompare, runsDiff, runsSQL, runsWatch,
+	runsExport, runsImport, runsPush,
 	sweepPlan, sweepRun, sweepStatus, sweepSlurm,
 	runsTag, runsNote, runsGroup, runsDelete, runsRestore, runsGC, runsMerge, runsCopy,
 	checkpointInspect, checkpointConvert,

@@ -53,8 +53,10 @@ var rules = []rule{
 	{"internal/pickle", nil},
 	{"internal/display", []string{"internal/render"}},
 	{"internal/suggest", nil},
+	{"internal/exchange", []string{"internal/tfevents", "internal/protowire"}},
 	{"internal/parquet", nil},
-	{"internal/tfevents", nil},
+	{"internal/tfevents", []string{"internal/protowire"}},
+	{"internal/protowire", nil},
 	{"internal/arch", nil},
 	{"internal/bench", []string{"ddpm", "ddpm/engine/...", "ddpm/inception", "ddpm/unet", "ddpm/philox", "internal/render"}},
 	{"notebooks", []string{"ddpm", "experiments", "kernel/kerneltest"}},
@@ -65,8 +67,8 @@ var homes = []struct {
 	of      string // import path or the beginning of it
 	folders []string
 }{
-	{"database/sql", []string{"experiments", "kernel/history", "kernel/symbols"}}, // a cell may, too
-	{"github.com/mattn/go-sqlite3", []string{"experiments", "kernel/history"}},
+	{"database/sql", []string{"experiments", "internal/exchange", "kernel/history", "kernel/symbols"}}, // a cell may, too
+	{"github.com/mattn/go-sqlite3", []string{"experiments", "internal/exchange", "kernel/history"}},
 	{"github.com/go-zeromq/", []string{"kernel"}},
 	{"github.com/cosmos72/gomacro", []string{"kernel", "kernel/symbols", "kernel/symbols/gen"}},
 	{"gonum.org/v1/plot", []string{"plots", "kernel/symbols"}},

@@ -1,6 +1,6 @@
 // Package tfevents reads and writes the scalars of TensorBoard's event files: records of
 // TensorFlow's TFRecord format, each an Event in protocol buffers' encoding, of which only
-// the fields for scalars are known here. It is a leaf.
+// the fields for scalars are known here.
 package tfevents
 
 import (
@@ -13,6 +13,8 @@ import (
 	"io"
 	"math"
 	"time"
+
+	"ddpmlab/internal/protowire"
 )
 
 // Scalar is one value of a series.
@@ -38,16 +40,21 @@ func checksum(b []byte) uint32 {
 	return (c>>15 | c<<17) + 0xa282ead8
 }
 
+type field = protowire.Field
+
+// Kinds of fields on the wire.
+const (
+	varint, fixed64, lengthed, fixed32 = protowire.Varint, protowire.Fixed64, protowire.Bytes, protowire.Fixed32
+)
+
 // Field numbers of Event, Summary, Summary.Value and TensorProto
-// (tensorboard/compat/proto), and the kinds of fields on the wire.
+// (tensorboard/compat/proto).
 const (
 	eventTime, eventStep, eventVersion, eventSummary = 1, 2, 3, 5
 	summaryValue                                     = 1
 	valueTag, valueSimple, valueTensor               = 1, 2, 8
 	tensorType, tensorContent, tensorFloat           = 1, 4, 5
 	tensorDouble, tensorInt, tensorInt64             = 6, 7, 10
-
-	varint, fixed64, lengthed, fixed32 = 0, 1, 2, 5
 )
 
 // Writer writes an event file.
@@ -158,12 +165,12 @@ func readEvent(data []byte, use func(Scalar) error) error {
 	var summaries [][]byte
 	err := fields(data, func(f field) error {
 		switch {
-		case f.number == eventTime && f.kind == fixed64:
-			s.Time = seconds(math.Float64frombits(f.value))
-		case f.number == eventStep && f.kind == varint:
-			s.Step = int64(f.value)
-		case f.number == eventSummary && f.kind == lengthed:
-			summaries = append(summaries, f.data)
+		case f.Number == eventTime && f.Kind == fixed64:
+			s.Time = seconds(math.Float64frombits(f.Value))
+		case f.Number == eventStep && f.Kind == varint:
+			s.Step = int64(f.Value)
+		case f.Number == eventSummary && f.Kind == lengthed:
+			summaries = append(summaries, f.Data)
 		}
 		return nil
 	})
@@ -172,11 +179,11 @@ func readEvent(data []byte, use func(Scalar) error) error {
 	}
 	for _, summary := range summaries {
 		err := fields(summary, func(f field) error {
-			if f.number != summaryValue || f.kind != lengthed {
+			if f.Number != summaryValue || f.Kind != lengthed {
 				return nil
 			}
 			var ok bool
-			s.Tag, s.Value, ok, err = readValue(f.data)
+			s.Tag, s.Value, ok, err = readValue(f.Data)
 			if err != nil || !ok {
 				return err
 			}
@@ -201,12 +208,12 @@ func seconds(x float64) time.Time {
 func readValue(data []byte) (tag string, x float64, ok bool, err error) {
 	err = fields(data, func(f field) (err error) {
 		switch {
-		case f.number == valueTag && f.kind == lengthed:
-			tag = string(f.data)
-		case f.number == valueSimple && f.kind == fixed32:
-			x, ok = float64(math.Float32frombits(uint32(f.value))), true
-		case f.number == valueTensor && f.kind == lengthed:
-			x, ok, err = readTensor(f.data)
+		case f.Number == valueTag && f.Kind == lengthed:
+			tag = string(f.Data)
+		case f.Number == valueSimple && f.Kind == fixed32:
+			x, ok = float64(math.Float32frombits(uint32(f.Value))), true
+		case f.Number == valueTensor && f.Kind == lengthed:
+			x, ok, err = readTensor(f.Data)
 		}
 		return err
 	})
@@ -224,28 +231,28 @@ func readTensor(data []byte) (x float64, ok bool, err error) {
 	take := func(v float64) { x, n = v, n+1 }
 	var content []byte
 	err = fields(data, func(f field) error {
-		packed := f.kind == lengthed
+		packed := f.Kind == lengthed
 		switch {
-		case f.number == tensorType && f.kind == varint:
-			kind = f.value
-		case f.number == tensorContent && packed:
-			content = f.data
-		case f.number == tensorFloat && f.kind == fixed32:
-			take(float64(math.Float32frombits(uint32(f.value))))
-		case f.number == tensorFloat && packed && len(f.data)%4 == 0:
-			for b := f.data; len(b) > 0; b = b[4:] {
+		case f.Number == tensorType && f.Kind == varint:
+			kind = f.Value
+		case f.Number == tensorContent && packed:
+			content = f.Data
+		case f.Number == tensorFloat && f.Kind == fixed32:
+			take(float64(math.Float32frombits(uint32(f.Value))))
+		case f.Number == tensorFloat && packed && len(f.Data)%4 == 0:
+			for b := f.Data; len(b) > 0; b = b[4:] {
 				take(float64(math.Float32frombits(binary.LittleEndian.Uint32(b))))
 			}
-		case f.number == tensorDouble && f.kind == fixed64:
-			take(math.Float64frombits(f.value))
-		case f.number == tensorDouble && packed && len(f.data)%8 == 0:
-			for b := f.data; len(b) > 0; b = b[8:] {
+		case f.Number == tensorDouble && f.Kind == fixed64:
+			take(math.Float64frombits(f.Value))
+		case f.Number == tensorDouble && packed && len(f.Data)%8 == 0:
+			for b := f.Data; len(b) > 0; b = b[8:] {
 				take(math.Float64frombits(binary.LittleEndian.Uint64(b)))
 			}
-		case (f.number == tensorInt || f.number == tensorInt64) && f.kind == varint:
-			take(float64(int64(f.value)))
-		case (f.number == tensorInt || f.number == tensorInt64) && packed:
-			for b := f.data; len(b) > 0; {
+		case (f.Number == tensorInt || f.Number == tensorInt64) && f.Kind == varint:
+			take(float64(int64(f.Value)))
+		case (f.Number == tensorInt || f.Number == tensorInt64) && packed:
+			for b := f.Data; len(b) > 0; {
 				v, used := binary.Uvarint(b)
 				if used <= 0 {
 					return errField
@@ -274,53 +281,13 @@ func readTensor(data []byte) (x float64, ok bool, err error) {
 	return x, n == 1, nil
 }
 
-// field is one field of a message in protocol buffers' encoding.
-type field struct {
-	number, kind int
-	value        uint64 // of a number, its bits
-	data         []byte // of a text or message
-}
-
 var errField = fmt.Errorf("%w: a field does not end", ErrDamaged)
 
 // fields calls use for each field of a message.
 func fields(b []byte, use func(field) error) error {
-	for len(b) > 0 {
-		key, used := binary.Uvarint(b)
-		if used <= 0 || key>>3 == 0 || key>>3 > 1<<29 {
-			return errField
-		}
-		b = b[used:]
-		f := field{number: int(key >> 3), kind: int(key & 7)}
-		size := 0
-		switch f.kind {
-		case varint:
-			if f.value, size = binary.Uvarint(b); size <= 0 {
-				return errField
-			}
-		case fixed64:
-			if size = 8; len(b) < size {
-				return errField
-			}
-			f.value = binary.LittleEndian.Uint64(b)
-		case fixed32:
-			if size = 4; len(b) < size {
-				return errField
-			}
-			f.value = uint64(binary.LittleEndian.Uint32(b))
-		case lengthed:
-			n, used := binary.Uvarint(b)
-			if used <= 0 || n > uint64(len(b)-used) {
-				return errField
-			}
-			f.data, size = b[used:used+int(n)], used+int(n)
-		default:
-			return errField
-		}
-		b = b[size:]
-		if err := use(f); err != nil {
-			return err
-		}
+	err := protowire.Fields(b, use)
+	if errors.Is(err, protowire.ErrField) {
+		return errField
 	}
-	return nil
+	return err
 }
