@@ -32,6 +32,8 @@ type Checkpoint struct {
 	Skipped  int64  // iterations skipped so far, for numbers that were not finite
 	Bad      int64  // how many of them just before Step, in a row
 
+	LossScale float64 // that the next loss is multiplied by; 0 where the device needs none
+
 	Weights, EMA     []float32   // EMA is what samples are drawn with
 	Moment1, Moment2 []float32   // Adam's; empty in a checkpoint that can be sampled from alone
 	ExtraEMA         [][]float32 // of the rates of Config.ExtraEMA
@@ -59,6 +61,7 @@ type checkpointHeader struct {
 	Code       string   `json:"code,omitempty"`
 	Skipped    int64    `json:"skipped,omitempty"`
 	Bad        int64    `json:"bad,omitempty"`
+	LossScale  float64  `json:"loss_scale,omitempty"`
 	Params     int      `json:"params"`              // length of each array
 	Arrays     []string `json:"arrays"`              // their names, in the file's order
 	Extra      int      `json:"extra_ema,omitempty"` // how many further moving averages follow
@@ -190,7 +193,7 @@ func (c *Checkpoint) write(w io.Writer) error {
 	}
 	header, err := json.Marshal(checkpointHeader{
 		Config: c.Config, Variant: c.Variant, Step: c.Step, DataSHA256: c.DataSHA256, Numerics: c.Numerics,
-		Run: c.Run, Code: c.Code, Skipped: c.Skipped, Bad: c.Bad,
+		Run: c.Run, Code: c.Code, Skipped: c.Skipped, Bad: c.Bad, LossScale: c.LossScale,
 		Params: len(c.Weights), Arrays: checkpointArrays, Extra: len(c.ExtraEMA), Times: len(c.TimeCounts),
 	})
 	if err != nil {
@@ -293,7 +296,7 @@ func readHeader(text []byte) (c *Checkpoint, params, times int, err error) {
 	}
 	c = &Checkpoint{
 		Config: h.Config, Variant: h.Variant, Step: h.Step, DataSHA256: h.DataSHA256,
-		Numerics: h.Numerics, Run: h.Run, Code: h.Code, Skipped: h.Skipped, Bad: h.Bad,
+		Numerics: h.Numerics, Run: h.Run, Code: h.Code, Skipped: h.Skipped, Bad: h.Bad, LossScale: h.LossScale,
 	}
 	if err := errors.Join(c.Config.Validate(), c.Variant.Validate()); err != nil {
 		return nil, 0, 0, fmt.Errorf("%w (%w)", errDamaged("its header"), err)
@@ -303,7 +306,8 @@ func readHeader(text []byte) (c *Checkpoint, params, times int, err error) {
 		return nil, 0, 0, fmt.Errorf("%w (%d parameters of arrays %v at step %d; the network has %d)",
 			errDamaged("its header"), h.Params, h.Arrays, h.Step, want)
 	}
-	if h.Extra != 0 && h.Extra != len(c.Config.ExtraEMA) || h.Times != 0 && h.Times != c.Config.T || c.Skipped < 0 || c.Bad < 0 {
+	if h.Extra != 0 && h.Extra != len(c.Config.ExtraEMA) || h.Times != 0 && h.Times != c.Config.T || c.Skipped < 0 || c.Bad < 0 ||
+		c.LossScale != 0 && !(c.LossScale >= 1 && finite(c.LossScale)) {
 		return nil, 0, 0, errDamaged("its header")
 	}
 	if h.Extra > 0 {

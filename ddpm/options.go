@@ -44,7 +44,8 @@ func WithThreads(n int) Option { return func(o *options) { o.threads = n } }
 // the time steps, where there are any); with more than Eq. 6 in the loss also "mse" (Eq.
 // 6's part), "vb" (the bound of Hybrid, in bits, before its factor) and "jacobian" (Eq. 9's
 // norm before its factor); at iterations that are skipped "skipped", their number so far,
-// alone; at evaluations "ema_rate".
+// alone; on a device with the range of float16 "lg_loss_scale", log2 of the loss scale; at
+// evaluations "ema_rate".
 func WithRecorder(r Recorder) Option { return func(o *options) { o.recorder = r } }
 
 // WithCheckpoints calls save with a copy of the run every so many iterations (0:

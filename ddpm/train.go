@@ -74,6 +74,8 @@ type trainer struct {
 	evals   []int       // Config.EvalSteps
 	saved   time.Time   // when the last checkpoint was passed on, or the training began
 	skipped int64       // iterations skipped because of numbers that are not finite
+	scale   *lossScale  // on a device with the range of float16; else nil
+	scales  []float32   // its factor, for each image of a micro-batch
 	bad     int64       // how many of them just now, in a row
 }
 
@@ -96,7 +98,11 @@ func newTrainer(cfg Config, v Variant, o *options) (*trainer, error) {
 	if err := t.checkResume(); err != nil {
 		return nil, err
 	}
-	spec, keys, err := trainSpec(t.cfg, t.v)
+	if engine.IsHalfRange(o.device) {
+		t.scale = &lossScale{startScale}
+		t.scales = make([]float32, t.cfg.microBatch())
+	}
+	spec, keys, err := trainSpec(t.cfg, t.v, t.scale != nil)
 	if err != nil {
 		return nil, fmt.Errorf("build loss: %w", err)
 	}
@@ -127,6 +133,9 @@ func newTrainer(cfg Config, v Variant, o *options) (*trainer, error) {
 // restore sets the state to that of c, which checkResume has seen.
 func (t *trainer) restore(c *Checkpoint) {
 	t.step, t.skipped, t.bad = c.Step, c.Skipped, c.Bad
+	if t.scale != nil && c.LossScale > 0 {
+		t.scale.factor = c.LossScale
+	}
 	for i, a := range savedArrays {
 		t.state.Set(a, *c.arrays()[i])
 	}
@@ -191,9 +200,10 @@ func (t *trainer) checkResume() error {
 	return nil
 }
 
-// trainSpec is the training program: the loss of v with its gradients. Its inputs
-// are those of trainer.set, its outputs have the keys returned.
-func trainSpec(cfg Config, v Variant) (spec engine.Spec, keys []string, err error) {
+// trainSpec is the training program: the loss of v with its gradients, which are scaled by a
+// last input if wanted. Its inputs are those of trainer.setInputs, its outputs have the keys
+// returned.
+func trainSpec(cfg Config, v Variant, scaled bool) (spec engine.Spec, keys []string, err error) {
 	g, m, n := engine.NewGraph(), cfg.Model, cfg.microBatch()
 	input := func(wanted bool, name string, shape ...int) *op.Node {
 		if !wanted {
@@ -245,7 +255,11 @@ func trainSpec(cfg Config, v Variant) (spec engine.Spec, keys []string, err erro
 		}
 	}
 	spec.Outputs = append(spec.Outputs, l.losses)
-	spec.Grads, err = grad.Grad(l.total, spec.Params...)
+	total := l.total
+	if s := numbers(scaled, "loss_scale"); s != nil {
+		total = op.Mean(op.Mul(s, op.Broadcast(total, op.Scalar, s.Shape(), 0)))
+	}
+	spec.Grads, err = grad.Grad(total, spec.Params...)
 	return spec, keys, err
 }
 
@@ -255,6 +269,12 @@ func (t *trainer) setInputs(b *batch, part int) {
 	for i, x := range b.all {
 		n := len(x) / parts
 		t.exec.Set(i, x[part*n:(part+1)*n])
+	}
+	if t.scale != nil {
+		for i := range t.scales {
+			t.scales[i] = float32(t.scale.factor)
+		}
+		t.exec.Set(len(b.all), t.scales)
 	}
 }
 
@@ -300,6 +320,11 @@ func (t *trainer) iterate(ctx context.Context, live *live, step int64, b *batch,
 		return fmt.Errorf("training stopped after %d of %d iterations: %w", t.step, t.cfg.Iterations, err)
 	}
 	norm := t.state.GradNorm()
+	if finite(outputs[0]) && !finite(norm) && t.scale != nil && t.scale.overflow() {
+		t.skipped, t.step = t.skipped+1, step
+		t.recordSkipped(step)
+		return nil
+	}
 	if !finite(outputs[0]) || !finite(norm) {
 		t.bad, t.skipped, t.step = t.bad+1, t.skipped+1, step
 		if t.bad >= int64(t.cfg.maxBadSteps()) {
@@ -307,9 +332,7 @@ func (t *trainer) iterate(ctx context.Context, live *live, step int64, b *batch,
 			return fmt.Errorf("%w at iteration %d, the last of %d in a row: loss %g, gradient norm %g; lower lr, lengthen warmup, or lower the penalty",
 				ErrDiverged, step, t.cfg.maxBadSteps(), outputs[0], norm)
 		}
-		if r := t.opts.recorder; r != nil {
-			r.Record(step, "skipped", float64(t.skipped))
-		}
+		t.recordSkipped(step)
 		return nil
 	}
 	t.bad, t.step = 0, step
@@ -327,6 +350,9 @@ func (t *trainer) iterate(ctx context.Context, live *live, step int64, b *batch,
 			m.add(int(b.t[i]), l)
 		}
 	}
+	if t.scale != nil {
+		t.scale.good()
+	}
 	rate := float64(t.cfg.Batch) / max(t.opts.now().Sub(start).Seconds(), 1e-9)
 	t.record(step, outputs, norm, rate)
 	t.recordQuartiles(step, b, losses)
@@ -339,6 +365,10 @@ func (t *trainer) iterate(ctx context.Context, live *live, step int64, b *batch,
 func (t *trainer) gradients(ctx context.Context, b *batch) (outputs []float64, losses []float32, err error) {
 	micro := t.cfg.microBatch()
 	parts := t.cfg.Batch / micro
+	divisor := float32(parts) // of each micro-batch's gradient
+	if t.scale != nil {
+		divisor *= float32(t.scale.factor)
+	}
 	outputs, losses = t.values, t.losses
 	clear(outputs)
 	clear(t.sum)
@@ -355,7 +385,7 @@ func (t *trainer) gradients(ctx context.Context, b *batch) (outputs []float64, l
 			outputs[i] += float64(t.one[0]) / float64(parts)
 		}
 		t.exec.Get(len(outputs), losses[part*micro:(part+1)*micro])
-		if parts == 1 {
+		if divisor == 1 {
 			return outputs, losses, nil
 		}
 		g := t.weights(engine.Grads)
@@ -363,11 +393,26 @@ func (t *trainer) gradients(ctx context.Context, b *batch) (outputs []float64, l
 			t.sum = make([]float32, len(g))
 		}
 		for i, v := range g {
-			t.sum[i] += v / float32(parts)
+			t.sum[i] += v / divisor
 		}
 	}
 	t.state.Set(engine.Grads, t.sum)
 	return outputs, losses, nil
+}
+
+// recordSkipped records that iteration step was skipped.
+func (t *trainer) recordSkipped(step int64) {
+	if r := t.opts.recorder; r != nil {
+		r.Record(step, "skipped", float64(t.skipped))
+		t.recordScale(step)
+	}
+}
+
+// recordScale records the loss scale, by the name and in the unit of the authors' logs.
+func (t *trainer) recordScale(step int64) {
+	if t.scale != nil {
+		t.opts.recorder.Record(step, "lg_loss_scale", math.Log2(t.scale.factor))
+	}
 }
 
 // weights copies an array of the state into the trainer's buffer.
@@ -406,6 +451,7 @@ func (t *trainer) record(step int64, outputs []float64, gradNorm, rate float64) 
 	}
 	r.Record(step, "grad_norm", gradNorm)
 	r.Record(step, "images_per_s", rate)
+	t.recordScale(step)
 }
 
 // quartiles are the keys of the series of recordQuartiles.
@@ -478,6 +524,9 @@ func (t *trainer) checkpoint() *Checkpoint {
 	c := &Checkpoint{
 		Config: t.cfg.clone(), Variant: t.v, Step: t.step, DataSHA256: t.set.SHA256(), Numerics: NumericsVersion,
 		Skipped: t.skipped, Bad: t.bad,
+	}
+	if t.scale != nil {
+		c.LossScale = t.scale.factor
 	}
 	for i, a := range savedArrays {
 		x := make([]float32, t.state.Len())

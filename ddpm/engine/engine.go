@@ -108,3 +108,15 @@ type Device interface {
 	Load(p *Program, s State) (Exec, error)
 	Close() error
 }
+
+// HalfRange is what a Device implements besides whose gradients have the range of float16,
+// so that a loss has to be scaled before it is differentiated.
+type HalfRange interface {
+	HalfRange() bool
+}
+
+// IsHalfRange reports whether d says so of itself.
+func IsHalfRange(d Device) bool {
+	h, ok := d.(HalfRange)
+	return ok && h.HalfRange()
+}
