@@ -189,7 +189,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if err := c.Model.Validate(); err != nil {
-		return fmt.Errorf("config: model: %w", err)
+		return fmt.Errorf("config: model.%w", err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package ddpm_test
 
 import (
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -66,7 +67,12 @@ func TestConfigValidate(t *testing.T) {
 		{"hybrid without outputs", func(c *ddpm.Config) { c.Loss = ddpm.Hybrid }, "model.out_channels is 1; want 2·in_channels = 2"},
 		{"learned variance", func(c *ddpm.Config) { c.SamplingVariance = ddpm.LearnedRange }, `sampling_variance is "learned-range"; want`},
 		{"micro-batch", func(c *ddpm.Config) { c.MicroBatch = 10 }, "micro_batch is 10; want a divisor of batch = 64"},
-		{"odd size", func(c *ddpm.Config) { c.Model.Size = 15 }, "Size is 15, want a multiple of 2"},
+		{"odd size", func(c *ddpm.Config) { c.Model.Size = 15 }, "config: model.size is 15; want a multiple of 2, as 16, for the 2 levels of mult"},
+		{"heads", func(c *ddpm.Config) { c.Model.HeadChannels = 20 }, "config: model.head_channels is 20; want a divisor of 32, the channels of "},
+		{"groups", func(c *ddpm.Config) { c.Model.Groups = 5 }, "config: model.groups is 5; want a divisor of 16, the channels of "},
+		{"width", func(c *ddpm.Config) { c.Model.Channels = 15 }, "config: model.channels is 15; want an even number"},
+		{"infinite rate", func(c *ddpm.Config) { c.LR = math.Inf(1) }, "lr is +Inf; want"},
+		{"no rate", func(c *ddpm.Config) { c.EMA = math.NaN() }, "ema is NaN; want"},
 		{"averages", func(c *ddpm.Config) { c.ExtraEMA = []float64{1} }, "extra_ema is [1]; want rates in [0, 1)"},
 		{"batch", func(c *ddpm.Config) { c.Batch = 0 }, "batch is 0; want 1 or more"},
 		{"iterations", func(c *ddpm.Config) { c.Iterations = 0 }, "iterations is 0; want 1 or more; the tour has 800"},

@@ -22,7 +22,7 @@ type Net struct {
 // out, for evaluation.
 func Build(g *engine.Graph, c Config, x, t, counters *op.Node, seed uint64) (*Net, error) {
 	if err := c.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("unet: %w", err)
 	}
 	if s, n := x.Shape(), t.Shape(); s.Dims() != 4 || n.Dims() != 1 || s[0] != n[0] ||
 		s[1] != c.Size || s[2] != c.Size || s[3] != c.InChannels {

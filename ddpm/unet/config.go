@@ -27,47 +27,48 @@ type Config struct {
 	Dropout      float64 `json:"dropout"`       // in residual blocks, in [0, 1)
 }
 
-// Validate reports the first field that is out of range, with what it may be.
+// Validate reports the first field that is out of range, by its name in JSON, with what it
+// may be.
 func (c Config) Validate() error {
 	for _, f := range []struct {
 		name string
 		v    int
 	}{
-		{"Size", c.Size},
-		{"InChannels", c.InChannels},
-		{"OutChannels", c.OutChannels},
-		{"Channels", c.Channels},
-		{"ResBlocks", c.ResBlocks},
-		{"HeadChannels", c.HeadChannels},
-		{"Groups", c.Groups},
+		{"size", c.Size},
+		{"in_channels", c.InChannels},
+		{"out_channels", c.OutChannels},
+		{"channels", c.Channels},
+		{"res_blocks", c.ResBlocks},
+		{"head_channels", c.HeadChannels},
+		{"groups", c.Groups},
 	} {
 		if f.v < 1 {
-			return fmt.Errorf("unet: %s is %d, want at least 1", f.name, f.v)
+			return fmt.Errorf("%s is %d; want 1 or more", f.name, f.v)
 		}
 	}
 	if len(c.Mult) == 0 {
-		return fmt.Errorf("unet: Mult is empty, want one width a level, for instance 1, 2, 2")
+		return fmt.Errorf("mult is empty; want one width a level, as [1, 2, 2]")
 	}
 	if c.Channels%2 != 0 {
-		return fmt.Errorf("unet: Channels is %d, want an even number (half of the time embedding is cosines)", c.Channels)
+		return fmt.Errorf("channels is %d; want an even number (half of the time embedding is cosines)", c.Channels)
 	}
 	if n := 1 << (len(c.Mult) - 1); c.Size%n != 0 {
-		return fmt.Errorf("unet: Size is %d, want a multiple of %d (%d levels)", c.Size, n, len(c.Mult))
+		return fmt.Errorf("size is %d; want a multiple of %d, as %d, for the %d levels of mult", c.Size, n, (c.Size+n-1)/n*n, len(c.Mult))
 	}
-	if c.Dropout < 0 || c.Dropout >= 1 {
-		return fmt.Errorf("unet: Dropout is %g, want 0 <= Dropout < 1", c.Dropout)
+	if !(c.Dropout >= 0 && c.Dropout < 1) {
+		return fmt.Errorf("dropout is %g; want 0 or more and below 1", c.Dropout)
 	}
 	for _, m := range c.Mult {
 		if m < 1 {
-			return fmt.Errorf("unet: Mult is %v, want widths of at least 1", c.Mult)
+			return fmt.Errorf("mult is %v; want widths of 1 or more", c.Mult)
 		}
 	}
 	for _, b := range c.blocks() {
 		if w := b.in; (b.kind == resBlock || b.kind == attention) && w%c.Groups != 0 {
-			return fmt.Errorf("unet: Groups is %d, which does not divide the %d channels of %s", c.Groups, w, b.prefix)
+			return fmt.Errorf("groups is %d; want a divisor of %d, the channels of %s", c.Groups, w, b.prefix)
 		}
 		if b.kind == attention && b.in%c.HeadChannels != 0 {
-			return fmt.Errorf("unet: HeadChannels is %d, which does not divide the %d channels of %s", c.HeadChannels, b.in, b.prefix)
+			return fmt.Errorf("head_channels is %d; want a divisor of %d, the channels of %s", c.HeadChannels, b.in, b.prefix)
 		}
 	}
 	return nil

@@ -211,12 +211,13 @@ func TestValidate(t *testing.T) {
 		field string
 		set   func(*unet.Config)
 	}{
-		{"Size", func(c *unet.Config) { c.Size = 9 }},
-		{"Mult", func(c *unet.Config) { c.Mult = nil }},
-		{"Groups", func(c *unet.Config) { c.Groups = 5 }},
-		{"HeadChannels", func(c *unet.Config) { c.HeadChannels = 20 }},
-		{"Dropout", func(c *unet.Config) { c.Dropout = 1 }},
-		{"Channels", func(c *unet.Config) { c.Channels = 0 }},
+		{"size is 9; want a multiple of 2, as 10", func(c *unet.Config) { c.Size = 9 }},
+		{"mult is empty", func(c *unet.Config) { c.Mult = nil }},
+		{"groups is 5; want a divisor of 32, the channels of input_blocks.1.0", func(c *unet.Config) { c.Groups = 5 }},
+		{"head_channels is 20; want a divisor of ", func(c *unet.Config) { c.HeadChannels = 20 }},
+		{"dropout is 1; want", func(c *unet.Config) { c.Dropout = 1 }},
+		{"dropout is NaN; want", func(c *unet.Config) { c.Dropout = math.NaN() }},
+		{"channels is 0; want 1 or more", func(c *unet.Config) { c.Channels = 0 }},
 	} {
 		c := tiny()
 		tt.set(&c)
