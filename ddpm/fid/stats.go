@@ -1,9 +1,9 @@
 package fid
 
-import (
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
-)
+import "ddpmlab/ddpm/fid/dense"
+
+// UnknownN is the number of images of statistics from a file that does not tell it.
+const UnknownN = -1
 
 // Stats is the mean and covariance of the features of N images.
 type Stats struct {
@@ -11,6 +11,10 @@ type Stats struct {
 	Mean   []float64 // Dim
 	Cov    []float64 // Dim×Dim, row-major, symmetric; the divisor is N-1
 }
+
+// Deficient reports whether N images are too few for a covariance of full rank, which
+// takes Dim+1 of them.
+func (s Stats) Deficient() bool { return s.N != UnknownN && s.N <= s.Dim }
 
 // NewStats returns the statistics of feat, images one after another, dim numbers
 // each. If dim does not divide the length of feat, N is 0, which Frechet refuses.
@@ -29,7 +33,7 @@ type Accumulator struct {
 	dim     int
 	n       int       // images merged into mean and scatter
 	mean    []float64 // of those
-	scatter []float64 // sum of (x-mean)(x-mean)ᵀ, upper triangle
+	scatter []float64 // sum of (x-mean)(x-mean)ᵀ; only the upper triangle counts
 	block   []float64 // images that wait, fewer than blockImages
 }
 
@@ -100,14 +104,20 @@ func merge(n int, mean, scatter, block []float64, dim int) int {
 			row[j] -= m[j]
 		}
 	}
-	s := blas64.Symmetric{N: dim, Stride: dim, Data: scatter, Uplo: blas.Upper}
-	blas64.Syrk(blas.Trans, 1, blas64.General{Rows: k, Cols: dim, Stride: dim, Data: block}, 1, s)
+	sum := dense.Of(dim, dim, scatter)
+	dense.AddGram(sum, dense.Of(k, dim, block))
 	total := float64(n + k)
 	delta := m // block mean - mean so far
 	for j := range delta {
 		delta[j] -= mean[j]
 		mean[j] += delta[j] * float64(k) / total
 	}
-	blas64.Syr(float64(n)*float64(k)/total, blas64.Vector{N: dim, Inc: 1, Data: delta}, s)
+	between := float64(n) * float64(k) / total
+	for i, d := range delta {
+		row := sum.Row(i)
+		for j := i; j < dim; j++ {
+			row[j] += between * d * delta[j]
+		}
+	}
 	return n + k
 }

@@ -42,8 +42,8 @@ var rules = []rule{
 	{"ddpm", []string{"ddpm/...", "internal/display", "internal/render"}},
 	{"ddpm/unet", []string{"ddpm/engine/...", "ddpm/philox"}},
 	{"ddpm/inception", []string{"ddpm/engine/...", "ddpm/tensorfile"}},
-	{"ddpm/fid/...", []string{"ddpm/fid", "ddpm/data", "ddpm/engine/...", "ddpm/inception", "ddpm/philox", "ddpm/tensorfile"}},
-	{"ddpm/data", []string{"ddpm/philox", "internal/pickle"}},
+	{"ddpm/fid/dense", []string{"ddpm/philox"}}, // the latter in tests
+	{"ddpm/fid/...", []string{"ddpm/fid/...", "ddpm/data", "ddpm/engine/...", "ddpm/inception", "ddpm/npz", "ddpm/philox", "ddpm/tensorfile"}},
 	{"ddpm/tensorfile", []string{"internal/pickle"}},
 	{"ddpm/philox", nil},
 	{"ddpm/engine/op", nil},
@@ -73,7 +73,7 @@ var homes = []struct {
 	{"github.com/cosmos72/gomacro", []string{"kernel", "kernel/symbols", "kernel/symbols/gen"}},
 	{"gonum.org/v1/plot", []string{"plots", "kernel/symbols"}},
 	{"gorgonia.org/", []string{"ddpm/engine/...", "ddpm/unet"}},
-	{"C", []string{"ddpm/engine/cpu", "ddpm/engine/cuda/...", "internal/bench"}},
+	{"C", []string{"ddpm/engine/cpu", "ddpm/engine/cuda/...", "ddpm/fid/dense", "internal/bench"}},
 }
 
 func TestArrows(t *testing.T) {
