@@ -54,8 +54,8 @@ func newLive(ctx context.Context, t *trainer) *live {
 		steps: make([]float64, 0, curvePoints), losses: make([]float64, 0, curvePoints),
 	}
 	l.curveID = l.id + "-loss"
-	if t.opts.eval != nil {
-		l.evals = t.cfg.EvalSteps()
+	if t.opts.eval != nil || t.opts.scores != nil {
+		l.evals = t.evals
 	}
 	return l
 }

@@ -21,6 +21,7 @@ type options struct {
 	saveEvery  int
 	saveAfter  time.Duration
 	eval       func(ctx context.Context, step int64, d Denoiser) error
+	scores     *scoring // of WithEvaluation
 	set        data.Set
 	resume     *Checkpoint
 	now        func() time.Time
@@ -45,7 +46,7 @@ func WithThreads(n int) Option { return func(o *options) { o.threads = n } }
 // 6's part), "vb" (the bound of Hybrid, in bits, before its factor) and "jacobian" (Eq. 9's
 // norm before its factor); at iterations that are skipped "skipped", their number so far,
 // alone; on a device with the range of float16 "lg_loss_scale", log2 of the loss scale; at
-// evaluations "ema_rate".
+// evaluations "ema_rate", and the scores of WithEvaluation.
 func WithRecorder(r Recorder) Option { return func(o *options) { o.recorder = r } }
 
 // WithCheckpoints calls save with a copy of the run every so many iterations (0:

@@ -13,6 +13,7 @@ import (
 	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/engine/grad"
 	"ddpmlab/ddpm/engine/op"
+	"ddpmlab/ddpm/fid"
 	"ddpmlab/ddpm/unet"
 )
 
@@ -40,6 +41,9 @@ func Train(ctx context.Context, cfg Config, v Variant, opts ...Option) (c *Check
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
+	if err := o.scores.validate(cfg); err != nil {
+		return nil, err
+	}
 	t, err := newTrainer(cfg, v, o)
 	if err != nil {
 		return nil, err
@@ -71,7 +75,7 @@ type trainer struct {
 	losses  []float32   // of its images
 	sum     []float32   // of the micro-batches' gradients
 	buffer  []float32   // of all weights, for what the device has no array for
-	evals   []int       // Config.EvalSteps
+	evals   []int       // the iterations after which there is something to evaluate
 	saved   time.Time   // when the last checkpoint was passed on, or the training began
 	skipped int64       // iterations skipped because of numbers that are not finite
 	scale   *lossScale  // on a device with the range of float16; else nil
@@ -81,7 +85,7 @@ type trainer struct {
 
 // newTrainer opens data, builds and compiles the loss, and sets the weights.
 func newTrainer(cfg Config, v Variant, o *options) (*trainer, error) {
-	t := &trainer{cfg: cfg.clone(), v: v.Normal(), opts: o, set: o.set, evals: cfg.EvalSteps(), losses: make([]float32, cfg.Batch)}
+	t := &trainer{cfg: cfg.clone(), v: v.Normal(), opts: o, set: o.set, evals: o.evalSteps(cfg), losses: make([]float32, cfg.Batch)}
 	if err := t.openData(); err != nil {
 		return nil, err
 	}
@@ -492,9 +496,15 @@ func (t *trainer) afterStep(ctx context.Context, live *live) error {
 
 func (t *trainer) isEval() bool { return slices.Contains(t.evals, int(t.step)) }
 
-// evaluate calls the eval callback, if it is time to, with the EMA weights of now.
+// evaluate calls the eval callback and scores samples, if it is time to, with the EMA
+// weights of now.
 func (t *trainer) evaluate(ctx context.Context, live *live) (err error) {
-	if t.opts.eval == nil || !t.isEval() {
+	if !t.isEval() {
+		return nil
+	}
+	call := t.opts.eval != nil && slices.Contains(t.cfg.EvalSteps(), int(t.step))
+	score := t.opts.scores.due(t.step, t.cfg.Iterations)
+	if !call && !score {
 		return nil
 	}
 	if t.net == nil {
@@ -506,12 +516,23 @@ func (t *trainer) evaluate(ctx context.Context, live *live) (err error) {
 	t.state.Get(engine.EMA, ema)
 	t.net.state.Set(engine.Weights, ema)
 	start := t.opts.now()
-	if err := t.opts.eval(ctx, t.step, t.net); err != nil {
-		return fmt.Errorf("evaluate iteration %d: %w", t.step, err)
+	if call {
+		if err := t.opts.eval(ctx, t.step, t.net); err != nil {
+			return fmt.Errorf("evaluate iteration %d: %w", t.step, err)
+		}
+	}
+	var fd float64
+	if score {
+		if fd, err = t.opts.scores.score(ctx, t.net, t.cfg, t.batches.schedule, t.set); err != nil {
+			return fmt.Errorf("evaluate iteration %d: %w", t.step, err)
+		}
 	}
 	live.evaluated(t.opts.now().Sub(start))
 	if r := t.opts.recorder; r != nil {
 		r.Record(t.step, "ema_rate", t.cfg.emaRate(t.step))
+		if score {
+			r.Record(t.step, fid.MetricName(t.opts.scores.extractor.Name()), fd)
+		}
 	}
 	return nil
 }

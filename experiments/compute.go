@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"ddpmlab/ddpm"
@@ -39,10 +40,7 @@ func (s *Store) openExtractor(name string) (fid.Extractor, error) {
 	if e := s.extractors[name]; e != nil {
 		return e, nil
 	}
-	if !strings.HasPrefix(name, "fashion-mnist") {
-		return nil, fmt.Errorf("no feature extractor for the images of %s; set eval_samples to 0 to train without scores", name)
-	}
-	e, err := fid.FashionCNN(s.Threads)
+	e, err := s.extractorFor(name)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +49,22 @@ func (s *Store) openExtractor(name string) (fid.Extractor, error) {
 	}
 	s.extractors[name] = e
 	return e, nil
+}
+
+// inceptionVariable is the environment variable that names the weights of Inception.
+const inceptionVariable = "DDPMLAB_INCEPTION"
+
+// extractorFor is the built-in classifier for Fashion-MNIST, and for other data the
+// Inception network, if there are weights.
+func (s *Store) extractorFor(name string) (fid.Network, error) {
+	if strings.HasPrefix(name, "fashion-mnist") {
+		return fid.FashionCNN(s.Threads)
+	}
+	path := os.Getenv(inceptionVariable)
+	if path == "" {
+		return nil, fmt.Errorf("no feature extractor for the images of %s: name the weights of Inception by %s, or set eval_samples to 0 to train without scores", name, inceptionVariable)
+	}
+	return fid.OpenInception(path, fid.InceptionOptions{Threads: s.Threads})
 }
 
 func (s *Store) closeExtractors() error {

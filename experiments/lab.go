@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"ddpmlab/ddpm"
+	"ddpmlab/ddpm/fid"
 	"ddpmlab/internal/render"
 )
 
@@ -165,6 +166,26 @@ func (l *Lab) Bias(ctx context.Context, runs Runs, steps ...int) *BiasResult {
 // 25, 50, 100.
 func (l *Lab) Sweep(ctx context.Context, runs Runs, steps ...int) *SweepResult {
 	return must(l.store.Sweep(ctx, runs, 0, steps...))
+}
+
+// Evaluate scores samples of the run against its data: the distances, precision and recall
+// that its extractor has. Several seeds give means and deviations:
+// lab.Evaluate(ctx, r, experiments.Evaluating{N: 2000, Seeds: []uint64{0, 1, 2}}).
+func (l *Lab) Evaluate(ctx context.Context, r *Run, how ...Evaluating) *Evaluation {
+	return must(l.store.Evaluate(ctx, r, first(how)))
+}
+
+// Difference tells by how much two runs' samples from the same noise differ in their
+// distance from the data, with a paired bootstrap of 1,000 draws over images.
+func (l *Lab) Difference(ctx context.Context, a, b *Run, how ...Evaluating) fid.Difference {
+	return must(l.store.Difference(ctx, a, b, first(how), 1000))
+}
+
+func first(how []Evaluating) Evaluating {
+	if len(how) == 0 {
+		return Evaluating{}
+	}
+	return how[0]
 }
 
 // Samples draws n images from the run's network in so many sampling steps.

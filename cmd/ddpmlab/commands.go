@@ -3,7 +3,7 @@ package main
 // commands is the table of all commands, in the order of the overview.
 var commands = []command{
 	notebookRun, notebookLab, kernelInstall, kernelServe,
-	train, sample, bias, evaluate,
+	train, sample, bias, evaluateRef, evaluateNoise, evaluateCompare, evaluate,
 	runsList, runsShow, runsCompare, runsDiff, runsSQL, runsWatch,
 	runsExport, runsImport, runsPush,
 	sweepPlan, sweepRun, sweepStatus, sweepSlurm,

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 
 	"ddpmlab/ddpm"
 	"ddpmlab/experiments"
@@ -90,62 +89,6 @@ type biases struct {
 func newBiases(r *experiments.Run, b *experiments.BiasResult) biases {
 	row := b.Rows[0]
 	return biases{r.ID, r.Name, b.N, b.Protocol, row.Bias, row.AsWritten, b.Sampling, row.Drift, row.Errors}
-}
-
-var evaluate = command{
-	name:     "evaluate",
-	args:     "RUN",
-	synopsis: "Score a run's samples by number of sampling steps (Table 2)",
-	help: `The Fréchet distance between N samples and the data, in the features of a small classifier: FD (fashion-cnn), which
-does not compare with any FID. What was measured before is looked up.
-
-With --json: an object {run, variant, metric, n, floor, protocol, scores}, where scores is an array of {steps, fd}, and
-floor is the same distance of N real images.`,
-	examples: []string{"evaluate 01JZ8M --steps 20,50", "evaluate 01JZ8M -n 1000 --json"},
-	setup: func(f *flag.FlagSet) action {
-		var steps intList
-		f.Var(&steps, "steps", "numbers of sampling steps `N,N,...`; default: that of the run's own scores")
-		n := f.Int("n", 0, "draw `N` samples; default: as many as for the run's own scores")
-		db := dbFlag(f)
-		threads := threadsFlag(f)
-		asJSON := jsonFlag(f)
-		return func(ctx context.Context, args []string, w world) error {
-			if *n < 0 || given(f, "n") && *n == 0 {
-				return usagef("-n is %d; want 2 or more samples", *n)
-			}
-			return withExisting(*db, *threads, func(s *experiments.Store) error {
-				r, err := s.Run(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				if *n == 0 && r.Config.EvalSamples == 0 {
-					return fmt.Errorf("run %s has no scores of its own that tell how many samples to draw; give their number, as -n 500", r.ID)
-				}
-				if len(steps) == 0 {
-					steps = intList{r.Config.SamplingSteps}
-				}
-				ctx, done := watch(ctx, w)
-				sweep, err := s.Sweep(ctx, experiments.Runs{r}, *n, steps...)
-				done()
-				if err != nil {
-					return err
-				}
-				if *asJSON {
-					if c := sweep.Protocol.Caution(); c != "" {
-						if err := printf(w.err, "ddpmlab: %s\n", c); err != nil {
-							return err
-						}
-					}
-					return printJSON(w.out, newScores(r, sweep))
-				}
-				t, err := plots.StepsTable(sweep)
-				if err != nil {
-					return err
-				}
-				return printf(w.out, "%v\n", t)
-			})
-		}
-	},
 }
 
 // scores is what evaluate prints as JSON.

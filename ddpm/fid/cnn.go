@@ -2,6 +2,7 @@ package fid
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -19,6 +20,7 @@ type CNN struct {
 	dev   engine.Device
 	state engine.State
 	exec  engine.Exec
+	more  engine.Exec // of Outputs, made when first needed
 	batch int
 }
 
@@ -57,6 +59,10 @@ func (e *CNN) Close() error {
 	}
 	err := e.exec.Close()
 	e.exec = nil
+	if e.more != nil {
+		err = errors.Join(err, e.more.Close())
+		e.more = nil
+	}
 	for _, c := range []interface{ Close() error }{e.state, e.dev} {
 		if cerr := c.Close(); err == nil {
 			err = cerr
@@ -145,27 +151,120 @@ func (e *CNN) Accuracy(ctx context.Context, s data.Set, n int) (float64, error) 
 	return float64(right) / float64(max(n, 1)), nil
 }
 
-// run returns an output of the network, dim numbers an image. The last batch is
-// filled up with zeros.
-func (e *CNN) run(ctx context.Context, x []float32, n, h, w, c, output, dim int) ([]float64, error) {
+// spatialChannels is how many channels of the third convolution sFD compares, as many
+// as sFID does of its layer.
+const spatialChannels = 7
+
+// SpatialDim is 7×7 places with 7 channels.
+func (e *CNN) SpatialDim() int {
+	return pooledSize * pooledSize * min(spatialChannels, e.weights.net.c2)
+}
+
+// Classes is 10.
+func (e *CNN) Classes() int { return classes }
+
+// Outputs implements Network, for images of 14×14×1 or 28×28×1: Features, the first
+// 7 channels of the third convolution behind its SiLU, and the logits.
+func (e *CNN) Outputs(ctx context.Context, images []byte, n, h, w, c int) (Outputs, error) {
+	x := make([]float32, len(images))
+	for i, b := range images {
+		x[i] = float32(b)/127.5 - 1
+	}
+	return e.OutputsOf(ctx, x, n, h, w, c)
+}
+
+// OutputsOf is Outputs for pixels in [-1, 1] that need not be whole grey levels.
+func (e *CNN) OutputsOf(ctx context.Context, x []float32, n, h, w, c int) (Outputs, error) {
+	var out Outputs
+	if err := e.checkShape(x, n, h, w, c); err != nil {
+		return out, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.openMore(); err != nil {
+		return out, err
+	}
+	dim, channels := e.Dim(), min(spatialChannels, e.weights.net.c2)
+	pool, spatial, logits := make([]float32, e.batch*dim), make([]float32, e.batch*pooledSize*pooledSize*dim), make([]float32, e.batch*classes)
+	err := e.batches(ctx, e.more, x, n, h, func(k int) {
+		e.more.Get(0, pool)
+		e.more.Get(1, spatial)
+		e.more.Get(2, logits)
+		for i, v := range pool[:k*dim] {
+			out.Pool = append(out.Pool, v*e.weights.scale[i%dim])
+		}
+		for p := range k * pooledSize * pooledSize {
+			out.Spatial = append(out.Spatial, spatial[p*dim:p*dim+channels]...)
+		}
+		out.Logits = append(out.Logits, logits[:k*classes]...)
+	})
+	return out, err
+}
+
+// openMore loads the program that has all outputs.
+func (e *CNN) openMore() error {
+	if e.exec == nil {
+		return fmt.Errorf("extractor fashion-cnn: used after Close")
+	}
+	if e.more != nil {
+		return nil
+	}
+	g := engine.NewGraph()
+	x := g.Input("images", e.batch, inputSize, inputSize, 1)
+	net := e.weights.net.build(g, x)
+	p, err := engine.Compile(engine.Spec{Inputs: nodes(x), Params: net.params, Outputs: nodes(net.features, net.spatial, net.unbiased)})
+	if err == nil {
+		e.more, err = e.dev.Load(p, e.state)
+	}
+	if err != nil {
+		return fmt.Errorf("fashion-cnn: %w", err)
+	}
+	return nil
+}
+
+// checkShape refuses images that the network does not take.
+func (e *CNN) checkShape(x []float32, n, h, w, c int) error {
 	if err := checkImages(x, n, h, w, c); err != nil {
-		return nil, err
+		return err
 	}
 	if h != w || h != inputSize && h != 2*inputSize || c != 1 {
-		return nil, fmt.Errorf("extractor fashion-cnn: images of %d×%d×%d, want 14×14×1 or 28×28×1", h, w, c)
+		return fmt.Errorf("extractor fashion-cnn: images of %d×%d×%d, want 14×14×1 or 28×28×1", h, w, c)
+	}
+	return nil
+}
+
+// run returns an output of the network, dim numbers an image.
+func (e *CNN) run(ctx context.Context, x []float32, n, h, w, c, output, dim int) ([]float64, error) {
+	if err := e.checkShape(x, n, h, w, c); err != nil {
+		return nil, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.exec == nil {
 		return nil, fmt.Errorf("extractor fashion-cnn: used after Close")
 	}
+	out, all := make([]float32, e.batch*dim), make([]float64, 0, n*dim)
+	err := e.batches(ctx, e.exec, x, n, h, func(k int) {
+		e.exec.Get(output, out)
+		for _, v := range out[:k*dim] {
+			all = append(all, float64(v))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// batches runs a program on n images of h×h, and calls get after each batch of k
+// images. The last batch is filled up with zeros.
+func (e *CNN) batches(ctx context.Context, exec engine.Exec, x []float32, n, h int, get func(k int)) error {
 	const pix = inputSize * inputSize
-	in, out := make([]float32, e.batch*pix), make([]float32, e.batch*dim)
-	all := make([]float64, 0, n*dim)
+	in := make([]float32, e.batch*pix)
 	for first := 0; first < n; first += e.batch {
 		k := min(e.batch, n-first)
 		for i := range k {
-			image := x[(first+i)*h*w : (first+i+1)*h*w]
+			image := x[(first+i)*h*h : (first+i+1)*h*h]
 			if h == inputSize {
 				copy(in[i*pix:], image)
 			} else {
@@ -173,14 +272,11 @@ func (e *CNN) run(ctx context.Context, x []float32, n, h, w, c, output, dim int)
 			}
 		}
 		clear(in[k*pix:])
-		e.exec.Set(0, in)
-		if err := e.exec.Run(ctx); err != nil {
-			return nil, err
+		exec.Set(0, in)
+		if err := exec.Run(ctx); err != nil {
+			return err
 		}
-		e.exec.Get(output, out)
-		for _, v := range out[:k*dim] {
-			all = append(all, float64(v))
-		}
+		get(k)
 	}
-	return all, nil
+	return nil
 }

@@ -24,5 +24,10 @@
 // within the spread of ten draws.
 //
 // A finite number of images has a distance above zero even if they are real:
-// [Floor] measures it, and a score is to be read beside it.
+// [Floor] measures it, [NoiseLevels] does so for other metrics too, and a score is to
+// be read beside it.
+//
+// [Evaluate] scores a [Source] of images against another or a [Reference], by any of the
+// [Metrics]; the functions behind them take features: [Frechet], [PrecisionRecall],
+// [KernelDistance], [ClassScore], [Extrapolate], [PairedBootstrap].
 package fid

@@ -72,17 +72,46 @@ func (p pixels) SHA256() string {
 }
 
 func (p pixels) Features(ctx context.Context, x []float32, n, h, w, c int) ([]float64, error) {
-	if err := checkImages(x, n, h, w, c); err != nil {
+	if err := p.checkShape(x, n, h, w, c); err != nil {
 		return nil, err
-	}
-	if (pixels{h, w, c}) != p {
-		return nil, fmt.Errorf("extractor pixels: images of %d×%d×%d, want %d×%d×%d", h, w, c, p.h, p.w, p.c)
 	}
 	f := make([]float64, len(x))
 	for i, v := range x {
 		f[i] = float64(v)
 	}
 	return f, ctx.Err()
+}
+
+// SpatialDim is 0.
+func (p pixels) SpatialDim() int { return 0 }
+
+// Classes is 0.
+func (p pixels) Classes() int { return 0 }
+
+// Outputs implements Network: the pixels in [-1, 1].
+func (p pixels) Outputs(ctx context.Context, images []byte, n, h, w, c int) (Outputs, error) {
+	x := make([]float32, len(images))
+	for i, b := range images {
+		x[i] = float32(b)/127.5 - 1
+	}
+	return p.OutputsOf(ctx, x, n, h, w, c)
+}
+
+func (p pixels) OutputsOf(ctx context.Context, x []float32, n, h, w, c int) (Outputs, error) {
+	if err := p.checkShape(x, n, h, w, c); err != nil {
+		return Outputs{}, err
+	}
+	return Outputs{Pool: x}, ctx.Err()
+}
+
+func (p pixels) checkShape(x []float32, n, h, w, c int) error {
+	if err := checkImages(x, n, h, w, c); err != nil {
+		return err
+	}
+	if (pixels{h, w, c}) != p {
+		return fmt.Errorf("extractor pixels: images of %d×%d×%d, want %d×%d×%d", h, w, c, p.h, p.w, p.c)
+	}
+	return nil
 }
 
 func checkImages(x []float32, n, h, w, c int) error {

@@ -91,6 +91,8 @@ func scale(w []float32, f float64) {
 type graph struct {
 	params           []*op.Node
 	features, logits *op.Node // [n, c2] before their scale, [n, classes]
+	spatial          *op.Node // [n,7,7,c2] behind the third convolution
+	unbiased         *op.Node // logits without the bias
 }
 
 // build writes the classifier of x [n,14,14,1] into g.
@@ -119,10 +121,12 @@ func (a net) build(g *engine.Graph, x *op.Node) graph {
 	h = op.SiLU(conv(h))
 	h = op.AvgPool(h) // 14×14 -> 7×7
 	h = op.SiLU(conv(h))
+	out.spatial = h
 	h = op.SiLU(conv(h))
 	out.features = mean(h)
 	logits := op.MatMul(op.Reshape(h, 1, n, pooledSize*pooledSize*a.c2), take(), false, false) // 1,n,49·c2 · 1,49·c2,10
-	out.logits = op.Add(op.Reshape(logits, n, classes), op.Broadcast(take(), op.PerChannel, []int{n, classes}, 0))
+	out.unbiased = op.Reshape(logits, n, classes)
+	out.logits = op.Add(out.unbiased, op.Broadcast(take(), op.PerChannel, []int{n, classes}, 0))
 	return out
 }
 

@@ -6,18 +6,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
 // Protocol is everything but the model that a score depends on. Two scores may
 // be compared, averaged or drawn in one plot only if their protocols are equal.
 // It is stored beside the value; all fields are plain data, and a field that does
-// not apply is left at zero. Seeds are no part of it: scores of several seeds are
-// what means and errors are made of.
+// not apply is left at zero.
 type Protocol struct {
 	// Metric is the name under which the score is shown: "FD (" + Extractor + ")",
-	// as MetricName gives it. Only "inception-2015-12-05" may be called "FID".
-	Metric string
+	// as MetricName gives it, or another of the extractor's MetricNames. Only
+	// "inception-2015-12-05" may be called "FID".
+	Metric     string
+	Parameters string // of the metric: "3 neighbours", "splits of 5000"
 
 	Extractor       string // name of the extractor
 	ExtractorSHA256 string // of its weights
@@ -30,28 +32,42 @@ type Protocol struct {
 	ReferenceSHA256 string
 	ReferenceN      int
 
+	// Samples is Found for images that were not drawn for the score; what follows is then
+	// not known and left at zero.
+	Samples string
+
 	Sampler      string // "ancestral", "ddim"
 	Steps        int    // steps of the sampler
 	Variance     string // of the ancestral sampler: "fixed-small", "fixed-large", "learned"
 	ClipDenoised bool   // predictions of x₀ are clipped to [-1, 1]
 	EMA          string // which weights: "0.999", "0.999 warm", or "none"
+
+	Eta         float64 // these are those of ddpm.Sampling
+	Respacing   string
+	EpsScale    float64
+	EpsSlope    float64
+	ShiftWindow int
+	ShiftCutoff int
+
+	// Seeds are those that images were drawn with, as "0, 1, 2". It is empty for one seed
+	// that is the run's own, as for the scores of a training: those of several runs are what
+	// means and errors are made of.
+	Seeds string
 }
 
-// inceptionName is the one extractor whose distance is the FID.
-const inceptionName = "inception-2015-12-05"
-
-// MetricName is the name of the distance in the features of an extractor.
-func MetricName(extractor string) string {
-	if extractor == inceptionName {
-		return "FID"
-	}
-	return "FD (" + extractor + ")"
-}
+// Found is the Protocol.Samples of images in files.
+const Found = "images in files"
 
 // Validate tells the first field that is missing or wrong.
 func (p Protocol) Validate() error {
-	if want := MetricName(p.Extractor); p.Metric != want {
-		return fmt.Errorf("protocol: metric %q of extractor %q, want %q", p.Metric, p.Extractor, want)
+	if want := MetricNames(p.Extractor); !slices.Contains(want, p.Metric) {
+		return fmt.Errorf("protocol: metric %q of extractor %q, want %q, or for another metric one of %q", p.Metric, p.Extractor, want[0], want[1:])
+	}
+	if p.Samples != "" {
+		if p.Samples != Found || p.Sampler != "" || p.Steps != 0 || p.EMA != "" || p.Seeds != "" {
+			return fmt.Errorf("protocol: Samples is %q; want %q without a sampler, or a sampler alone", p.Samples, Found)
+		}
+		p.Sampler, p.Steps, p.EMA = Found, 1, Found
 	}
 	for _, f := range []struct{ name, value string }{
 		{"Extractor", p.Extractor}, {"Reference", p.Reference}, {"ReferenceSHA256", p.ReferenceSHA256}, {"Sampler", p.Sampler}, {"EMA", p.EMA},
@@ -65,7 +81,7 @@ func (p Protocol) Validate() error {
 		value int
 		min   int
 	}{{"N", p.N, 2}, {"ReferenceN", p.ReferenceN, 2}, {"Steps", p.Steps, 1}} {
-		if f.value < f.min {
+		if f.value < f.min && (f.name == "Steps" || f.value != UnknownN) {
 			return fmt.Errorf("protocol: %s is %d, want at least %d", f.name, f.value, f.min)
 		}
 	}
@@ -122,9 +138,27 @@ func Same(a, b Protocol) error {
 
 // String is one line for captions: the metric, N, the reference and the sampler.
 func (p Protocol) String() string {
-	s := fmt.Sprintf("%s of %d samples against %d images of %s; %s sampling, %d steps", p.Metric, p.N, p.ReferenceN, p.Reference, p.Sampler, p.Steps)
+	images := "samples"
+	if p.Samples != "" {
+		images = "images"
+	}
+	s := fmt.Sprintf("%s of %d %s against %s of %s", p.Metric, p.N, images, p.referenceImages(), p.Reference)
+	if p.Samples != "" {
+		return s
+	}
+	s += fmt.Sprintf("; %s sampling, %d steps", p.Sampler, p.Steps)
 	if p.Variance != "" {
 		s += ", " + p.Variance + " variance"
 	}
+	if p.Seeds != "" {
+		s += ", seeds " + p.Seeds
+	}
 	return s + ", EMA " + p.EMA
+}
+
+func (p Protocol) referenceImages() string {
+	if p.ReferenceN == UnknownN {
+		return "the statistics"
+	}
+	return fmt.Sprintf("%d images", p.ReferenceN)
 }

@@ -2,6 +2,7 @@ package fid_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,13 @@ func protocol() fid.Protocol {
 	}
 }
 
+// found is the protocol of images in files.
+func found() fid.Protocol {
+	p := protocol()
+	p.Samples, p.Sampler, p.Steps, p.Variance, p.ClipDenoised, p.EMA = fid.Found, "", 0, "", false, ""
+	return p
+}
+
 // change sets field i of p to another value, zero if zero is set.
 func change(p *fid.Protocol, i int, zero bool) {
 	f := reflect.ValueOf(p).Elem().Field(i)
@@ -26,6 +34,8 @@ func change(p *fid.Protocol, i int, zero bool) {
 		f.SetString(f.String() + "x")
 	case f.Kind() == reflect.Bool:
 		f.SetBool(!f.Bool())
+	case f.Kind() == reflect.Float64:
+		f.SetFloat(f.Float() + 1)
 	default:
 		f.SetInt(f.Int() + 1)
 	}
@@ -41,7 +51,9 @@ func TestProtocolFields(t *testing.T) {
 		name := reflect.TypeFor[fid.Protocol]().Field(i).Name
 		for _, zero := range []bool{false, true} {
 			q := p
-			change(&q, i, zero)
+			if change(&q, i, zero); q == p {
+				continue // it was zero
+			}
 			if q.Hash() == p.Hash() {
 				t.Errorf("%s does not change the hash", name)
 			}
@@ -65,8 +77,10 @@ func TestProtocolHash(t *testing.T) {
 }
 
 func TestProtocolValidate(t *testing.T) {
-	if err := protocol().Validate(); err != nil {
-		t.Fatal(err)
+	for _, p := range []fid.Protocol{protocol(), found()} {
+		if err := p.Validate(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, tt := range []struct {
 		name   string
@@ -80,6 +94,8 @@ func TestProtocolValidate(t *testing.T) {
 		{"Steps", func(p *fid.Protocol) { p.Steps = 0 }, "Steps is 0"},
 		{"Sampler", func(p *fid.Protocol) { p.Sampler = "" }, "Sampler is empty"},
 		{"EMA", func(p *fid.Protocol) { p.EMA = "" }, "EMA is empty"},
+		{"found and drawn", func(p *fid.Protocol) { p.Samples = fid.Found }, "without a sampler"},
+		{"another metric's name", func(p *fid.Protocol) { p.Metric = "sFID" }, `"sFD (fashion-cnn)"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := protocol()
@@ -95,5 +111,33 @@ func TestProtocolString(t *testing.T) {
 	const want = "FD (fashion-cnn) of 2000 samples against 10000 images of fashion-mnist; ancestral sampling, 50 steps, fixed-small variance, EMA 0.999 warm"
 	if got := protocol().String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	const files = "FD (fashion-cnn) of 2000 images against the statistics of fashion-mnist"
+	p := found()
+	p.ReferenceN = fid.UnknownN
+	if got := p.String(); got != files {
+		t.Errorf("got  %s\nwant %s", got, files)
+	}
+}
+
+// The names of Inception's metrics belong to its weights alone.
+func TestMetricNames(t *testing.T) {
+	want := []string{"FID", "sFID", "IS", "precision", "recall", "KID", "FID∞"}
+	if got := fid.MetricNames("inception-2015-12-05"); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, extractor := range []string{"fashion-cnn", "inception", "inception, weights 01234567", "unknown extractor", "pixels", ""} {
+		for i, name := range fid.MetricNames(extractor) {
+			if name == want[i] || strings.Contains(name, "FID") || strings.Contains(name, "KID") || strings.Contains(name, "IS") ||
+				!strings.HasSuffix(name, " ("+extractor+")") {
+				t.Errorf("a metric of extractor %q is called %q", extractor, name)
+			}
+		}
+	}
+	if keys, err := fid.ParseMetrics(" fd,kid,fd"); err != nil || !slices.Equal(keys, []string{"fd", "kid"}) {
+		t.Errorf("got %v, %v", keys, err)
+	}
+	if _, err := fid.ParseMetrics("fd,fid"); err == nil || !strings.Contains(err.Error(), `unknown metric "fid"; there are fd, sfd`) {
+		t.Errorf("error %v", err)
 	}
 }

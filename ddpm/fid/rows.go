@@ -2,6 +2,8 @@ package fid
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"runtime"
 	"sync"
 
@@ -52,6 +54,16 @@ func (r Rows) pick(index []int) Rows {
 // draw are n different rows at random.
 func (r Rows) draw(n int, stream philox.Stream, number int) Rows {
 	return r.pick(stream.Perm(r.N, uint64(number))[:n])
+}
+
+// check tells the first number that is none, of rows that begin with image first.
+func (r Rows) check(what string, first int) error {
+	for i, v := range r.X {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return fmt.Errorf("%s %d of image %d is %g; the image or the extractor's weights are damaged", what, i%r.Dim+1, first+i/r.Dim+1, f)
+		}
+	}
+	return nil
 }
 
 // points are some rows in float64 about a centre, near which differences lose no

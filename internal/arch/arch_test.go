@@ -44,6 +44,8 @@ var rules = []rule{
 	{"ddpm/inception", []string{"ddpm/engine/...", "ddpm/tensorfile"}},
 	{"ddpm/fid/dense", []string{"ddpm/philox"}}, // the latter in tests
 	{"ddpm/fid/...", []string{"ddpm/fid/...", "ddpm/data", "ddpm/engine/...", "ddpm/inception", "ddpm/npz", "ddpm/philox", "ddpm/tensorfile"}},
+	{"ddpm/data", []string{"ddpm/npz", "ddpm/philox", "internal/pickle"}},
+	{"ddpm/npz", nil},
 	{"ddpm/tensorfile", []string{"internal/pickle"}},
 	{"ddpm/philox", nil},
 	{"ddpm/engine/op", nil},

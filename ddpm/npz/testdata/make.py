@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 
 images = (np.arange(5 * 3 * 4 * 3) * 7 % 256).astype(np.uint8).reshape(5, 3, 4, 3)
-mu, sigma = np.sin(np.arange(6.0)), np.cos(np.arange(36.0)).reshape(6, 6)
-mu_s, sigma_s = np.sin(np.arange(4.0) + 9), np.cos(np.arange(16.0) + 9).reshape(4, 4)
+mu, sigma = np.sin(np.arange(6.0)), np.cos(np.subtract.outer(np.arange(6.0), np.arange(6.0)))
+mu_s, sigma_s = np.sin(np.arange(4.0) + 9), np.cos(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
 
 
 def versions(path, version, method, **arrays):
