@@ -74,6 +74,7 @@ func init() {
 			"WithData":             reflect.ValueOf(ddpm.WithData),
 			"WithDevice":           reflect.ValueOf(ddpm.WithDevice),
 			"WithEval":             reflect.ValueOf(ddpm.WithEval),
+			"WithEvaluation":       reflect.ValueOf(ddpm.WithEvaluation),
 			"WithRecorder":         reflect.ValueOf(ddpm.WithRecorder),
 			"WithResume":           reflect.ValueOf(ddpm.WithResume),
 			"WithThreads":          reflect.ValueOf(ddpm.WithThreads),
