@@ -23,6 +23,9 @@ type group struct {
 	runs    []*experiments.Run // one a seed, seeds ascending
 }
 
+// imported reports whether another program trained the runs, of which no variant is known.
+func (g *group) imported() bool { return len(g.runs) > 0 && g.runs[0].Imported() }
+
 // groupRuns sorts runs into groups, in the order of their first appearance. Of several
 // runs with one seed the one that came farthest counts, and of those the last begun; the
 // notes say what was left out and which runs are not finished.
@@ -44,16 +47,13 @@ func groupRuns(runs experiments.Runs) (groups []group, notes []string) {
 	label(groups)
 	for i := range groups {
 		g := &groups[i]
-		if g.runs[0].Imported() {
-			g.label = g.runs[0].Name + " (imported)"
-		}
 		var left int
 		g.runs, left = onePerSeed(g.runs)
 		if left > 0 {
 			notes = append(notes, fmt.Sprintf("%s: %s of the same seeds not shown.", g.label, plural(left, "other attempt", "other attempts")))
 		}
 		g.style = variantStyle(g.variant.Name())
-		if g.runs[0].Imported() {
+		if g.imported() {
 			g.style = variantStyle(g.label)
 		}
 		switch { // by names, not by all of the configuration, so that colours last
@@ -96,6 +96,10 @@ func configJSON(c ddpm.Config) string {
 func label(groups []group) {
 	for i := range groups {
 		g := &groups[i]
+		if g.imported() {
+			g.label = g.runs[0].Name + " (imported)"
+			continue
+		}
 		g.label = variantLabel(g.variant)
 		for _, other := range groups {
 			if other.variant.Name() == g.variant.Name() && other.variant != g.variant {

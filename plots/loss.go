@@ -64,6 +64,9 @@ func lossSentence(groups []group) string {
 	var losses []string
 	decoupled := false
 	for _, g := range groups {
+		if g.imported() { // which loss it is of is not known
+			continue
+		}
 		v, name := g.variant, g.variant.Name()
 		var eqs []string
 		if v.Gamma != 0 {
@@ -86,6 +89,9 @@ func lossSentence(groups []group) string {
 			names[loss] = append(names[loss], name)
 		}
 		decoupled = decoupled || v.WeightDecay != 0 && v.WeightDecayMode == ddpm.Decoupled
+	}
+	if losses == nil {
+		return ""
 	}
 	parts := make([]string, len(losses))
 	for i, l := range losses {
