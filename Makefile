@@ -27,8 +27,9 @@ test-cuda:
 	@mkdir -p $(FAKE)
 	g++ -std=c++17 -O2 -fPIC -mtls-dialect=gnu2 -shared -pthread -Wall -Wextra -Werror -o $(FAKE)/libcuda.so.1 \
 		ddpm/engine/cuda/fake/*.cc -x c++ ddpm/engine/cuda/kernels/all.cu
-	$(CUDA) go vet -tags ddpmcuda ./ddpm/engine/cuda/... ./ddpm/engine/device
+	$(CUDA) go vet -tags ddpmcuda ./ddpm ./ddpm/engine/cuda/... ./ddpm/engine/device
 	$(CUDA) DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 go test -tags ddpmcuda ./ddpm/engine/cuda/... ./ddpm/engine/device
+	$(CUDA) DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 go test -tags ddpmcuda -run CUDA ./ddpm
 
 # Tests that install programs of their own, as root with apt-get. CI runs them last.
 test-clients: test-jupyter test-neon test-mlflow

@@ -10,7 +10,7 @@ import (
 	"ddpmlab/ddpm"
 	"ddpmlab/ddpm/data"
 	"ddpmlab/ddpm/engine"
-	"ddpmlab/ddpm/engine/cpu"
+	"ddpmlab/ddpm/engine/device"
 	"ddpmlab/ddpm/fid"
 )
 
@@ -80,12 +80,16 @@ func (s *Store) closeExtractors() error {
 	return err
 }
 
+// EnvDevice is the environment variable that names the device to compute on: auto (the
+// default: a GPU if this program can use one), cpu or cuda.
+const EnvDevice = "DDPMLAB_DEVICE"
+
 // openDevice opens the device to compute on, unless the caller gave one.
 func (s *Store) openDevice() (d engine.Device, end func() error, err error) {
 	if s.Device != nil {
 		return s.Device, func() error { return nil }, nil
 	}
-	if d, err = cpu.New(s.Threads); err != nil {
+	if d, err = device.Open(os.Getenv(EnvDevice), s.Threads); err != nil {
 		return nil, nil, err
 	}
 	return d, d.Close, nil

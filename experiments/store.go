@@ -30,7 +30,7 @@ import (
 // Store is an open database of runs. Its methods may be called from several goroutines.
 type Store struct {
 	// Threads is the number of processor threads to compute with; 0 means all of them.
-	// Device replaces the processor; the caller closes it. Neither decides any number.
+	// Device replaces the one that EnvDevice names; the caller closes it. Neither decides any number.
 	// Set them before the first computation.
 	Threads int
 	// CheckpointEvery is after how many iterations a training saves its state, besides before

@@ -154,16 +154,23 @@ func (s *Store) finished(ctx context.Context, key string) (*Run, error) {
 
 // equip opens the device, and what scores are measured with. end closes the device.
 func (s *Store) equip(ctx context.Context, t *training) (end func() error, err error) {
+	if t.device, end, err = s.openDevice(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, end())
+		}
+	}()
 	if t.config.EvalSamples > 0 {
 		if t.scorer, err = s.newScorer(ctx, t.config, t.set, t.config.EvalSamples, t.config.SamplingSteps); err != nil {
-			return nil, err
+			return end, err
 		}
-		if err := s.do(false, func(tx *sql.Tx) error { return t.scorer.method().save(ctx, tx) }); err != nil {
-			return nil, err
+		if err = s.do(false, func(tx *sql.Tx) error { return t.scorer.method().save(ctx, tx) }); err != nil {
+			return end, err
 		}
 	}
-	t.device, end, err = s.openDevice()
-	return end, err
+	return end, nil
 }
 
 // work trains, and ends the session with the status that fits.

@@ -69,7 +69,7 @@ func examine(ctx context.Context, db string, threads int, env func(string) strin
 		checkCompiler(ctx, env),
 	}
 	checks = append(checks, checkGPU()...)
-	checks = append(checks, checkDevice(threads))
+	checks = append(checks, checkDevice(env(experiments.EnvDevice), threads))
 	for _, name := range data.Names() {
 		checks = append(checks, checkData(name))
 	}
@@ -140,8 +140,8 @@ func checkGPU() []check {
 }
 
 // checkDevice says where trainings would run.
-func checkDevice(threads int) check {
-	d, err := device.Open("auto", threads)
+func checkDevice(name string, threads int) check {
+	d, err := device.Open(name, threads)
 	if err != nil {
 		return check{Name: "device", State: stateFailed, Value: err.Error()}
 	}

@@ -50,6 +50,7 @@ values, protocol, id}; by number of steps an object {run, variant, metric, n, fl
 		f.StringVar(&e.pair, "paired-with", "", "tell by how much A and `C` differ, images drawn from the same noise, by bootstrap over pairs")
 		f.IntVar(&e.draws, "draws", 1000, "bootstrap draws `N`")
 		e.db, e.threads, e.json = dbFlag(f), threadsFlag(f), jsonFlag(f)
+		deviceFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
 			if e.n < 0 || given(f, "n") && e.n == 0 {
 				return usagef("-n is %d; want 2 or more samples", e.n)

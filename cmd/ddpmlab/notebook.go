@@ -39,6 +39,7 @@ Ctrl-C interrupts the running cell and keeps its runs; a second one ends the ker
 		f.Var(&params, "p", "`NAME=VALUE`, the value a Go expression, assigned after the cell tagged parameters; may be repeated")
 		db := dbFlag(f)
 		threads := threadsFlag(f)
+		deviceFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
 			if o.Inplace && o.Out != "" {
 				return usagef("--inplace and --out exclude each other; give one of them")
@@ -91,6 +92,7 @@ virtual environment in the cache folder. ` + "`ddpmlab kernel install`" + ` make
 	setup: func(f *flag.FlagSet) action {
 		db := dbFlag(f)
 		threads := threadsFlag(f)
+		deviceFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
 			jupyter, err := findJupyter(ctx, w)
 			if err != nil {

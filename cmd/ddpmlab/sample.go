@@ -29,6 +29,7 @@ whatever N is.`,
 		seed := f.Uint64("seed", 0, "seed `N` of the noise; default: the run's")
 		db := dbFlag(f)
 		threads := threadsFlag(f)
+		deviceFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
 			encode, err := encoder(*out)
 			if err != nil {

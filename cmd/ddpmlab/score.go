@@ -36,6 +36,7 @@ errors one for each of a hundred times.`,
 		n := f.Int("n", experiments.BiasImages, "measure on the first `N` images")
 		db := dbFlag(f)
 		threads := threadsFlag(f)
+		deviceFlag(f)
 		asJSON := jsonFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
 			if *n < 1 {

@@ -9,7 +9,9 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 
+	"ddpmlab/ddpm/engine/device"
 	"ddpmlab/experiments"
 	"ddpmlab/internal/display"
 )
@@ -25,6 +27,24 @@ func threadsFlag(f *flag.FlagSet) *int {
 	n := new(int)
 	f.Var((*threadCount)(n), "threads", "compute on `N` threads; 0: one a core; no result depends on it")
 	return n
+}
+
+// deviceFlag declares the flag that names the device, which it passes on to stores and
+// to kernels that this process starts in the environment.
+func deviceFlag(f *flag.FlagSet) {
+	f.Var(deviceName{}, "device", "compute on `NAME`: auto (a GPU if there is one that this program can use), cpu or cuda")
+}
+
+// deviceName is a flag: the name of a device.
+type deviceName struct{}
+
+func (deviceName) String() string { return "" }
+
+func (deviceName) Set(s string) error {
+	if err := device.Check(s); err != nil {
+		return errors.New(strings.Join(device.Names(), ", "))
+	}
+	return os.Setenv(experiments.EnvDevice, s)
 }
 
 // threadCount is a flag: a number of threads.
@@ -67,8 +87,11 @@ func with(s *experiments.Store, err error, threads int, use func(*experiments.St
 }
 
 // watch returns a context whose computations show their progress on w.err, and what to
-// call when they are over.
+// call when they are over. It says why a GPU is not used by a program that could.
 func watch(ctx context.Context, w world) (_ context.Context, done func()) {
+	if note := device.Note(w.env(experiments.EnvDevice)); note != "" {
+		fmt.Fprintln(w.err, note)
+	}
 	t := display.NewTerminalWriter(w.err)
 	if f, ok := w.err.(*os.File); ok {
 		t = display.NewTerminal(f)

@@ -134,6 +134,7 @@ back.`,
 		f.BoolVar(&limits.Retry, "retry", false, "also trials that failed before")
 		db := dbFlag(f)
 		threads := threadsFlag(f)
+		deviceFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
 			if limits.Trials < 0 || limits.Number < 0 {
 				return usagef("--trials and --trial are numbers from 1")

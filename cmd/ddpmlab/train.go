@@ -79,6 +79,7 @@ func newTrainFlags(f *flag.FlagSet) *trainFlags {
 	o.group = f.String("group", "", "put the run into the group `NAME`")
 	o.db = dbFlag(f)
 	o.threads = threadsFlag(f)
+	deviceFlag(f)
 	return o
 }
 
@@ -92,7 +93,7 @@ func (o *trainFlags) run(ctx context.Context, f *flag.FlagSet, w world) error {
 	if given(f, "resume") {
 		var extra []string
 		f.Visit(func(g *flag.Flag) {
-			if !slices.Contains([]string{"resume", "rerun", "checkpoints", "db", "threads"}, g.Name) {
+			if !slices.Contains([]string{"resume", "rerun", "checkpoints", "db", "threads", "device"}, g.Name) {
 				extra = append(extra, "--"+g.Name)
 			}
 		})

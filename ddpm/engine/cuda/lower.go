@@ -25,6 +25,8 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 
 	op.KindSigmoid:    elementwise("sigmoid_forward"),
 	op.KindSiLU:       elementwise("silu_forward"),
+	op.KindReLU:       elementwise("relu"),
+	op.KindReLU1:      elementwise("relu_grad"),
 	op.KindSiLU1:      elementwise("silu_grad"),
 	op.KindSiLU2:      elementwise("silu_grad2"),
 	op.KindSoftmax:    rowwise("softmax"),
@@ -55,6 +57,9 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 	op.KindPad:        lowerPad,
 	op.KindPoolSum:    lowerPool,
 	op.KindUpsample:   lowerUpsample,
+	op.KindMaxPool:    windows("max_pool"),
+	op.KindMeanPool:   windows("mean_pool"),
+	op.KindResize:     lowerResize,
 	op.KindSplitHeads: lowerSplitHeads,
 	op.KindMergeHeads: lowerMergeHeads,
 

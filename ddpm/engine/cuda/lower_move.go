@@ -92,6 +92,19 @@ func lowerUpsample(l *lowering, t *task) {
 	l.emit(each("upsample", n, l.value(t.in[0]), l.output(t.out[0]), int64(n), int32(t.op.In[0][2]), int32(t.op.In[0][3])))
 }
 
+func windows(kernel string) func(*lowering, *task) {
+	return func(l *lowering, t *task) {
+		n, x, y := size(t.op.Out), t.op.In[0], t.op.Out
+		l.emit(each(kernel, n, l.value(t.in[0]), l.output(t.out[0]), int64(n), int32(x[1]), int32(x[2]), int32(x[3]), int32(y[1]), int32(y[2]),
+			int32(t.op.Window()), int32(t.op.Stride()), int32(t.op.Padding())))
+	}
+}
+
+func lowerResize(l *lowering, t *task) {
+	n, x, y := size(t.op.Out), t.op.In[0], t.op.Out
+	l.emit(each("resize", n, l.value(t.in[0]), l.output(t.out[0]), int64(n), int32(x[1]), int32(x[2]), int32(x[3]), int32(y[1]), int32(y[2])))
+}
+
 // Heads are split off [N,P,h,d] to [N,h,P,d], and merged back.
 func lowerSplitHeads(l *lowering, t *task) {
 	h, p, d := t.op.Heads(), t.op.Out[1], t.op.Out[2]

@@ -74,7 +74,7 @@ func lowerMatMul(l *lowering, t *task) {
 // geometry are the last arguments of convolutions.
 func geometry(o *op.Op, x, y, w tensor.Shape) []any {
 	var g []any
-	for _, v := range []int{x[0], x[1], x[2], x[3], y[3], w[0], w[1], y[1], y[2], o.Stride(), o.Padding()} {
+	for _, v := range []int{x[0], x[1], x[2], x[3], y[3], w[0], w[1], y[1], y[2], o.Stride(), o.Padding(), o.PaddingX()} {
 		g = append(g, int32(v))
 	}
 	return g

@@ -125,10 +125,9 @@ static void flush_all() {
 // flush_standard is what a call without a stream waits for.
 static result flush_standard(const char *name) {
   if (captures) return fault(capture_implicit, "%s waits while this thread captures", name);
-  flush(&standard);
-  for (stream *s : streams)
+  for (stream *s : streams) // the default stream begins when they are through
     if (s->blocking) flush(s);
-  return sticky;
+  return flush(&standard);
 }
 
 static result enqueue(void *s, work w) {

@@ -5,5 +5,6 @@
 #include "move.cu"
 #include "norm.cu"
 #include "optimizer.cu"
+#include "pool.cu"
 #include "random.cu"
 #include "rows.cu"

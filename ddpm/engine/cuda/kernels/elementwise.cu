@@ -15,9 +15,11 @@ UNARY(power, powf(x, f))
 UNARY(log_floor, logf(fmaxf(x, f)))
 UNARY(sigmoid_forward, sigmoid(x))
 UNARY(silu_forward, silu(x))
+UNARY(relu, fmaxf(x, 0.0f))
 BINARY(add, x + g)
 BINARY(mul, x * g)
 BINARY(log_slope, x > f ? g / x : 0.0f)
+BINARY(relu_grad, x > 0 ? g : 0.0f)
 BINARY(silu_grad, g * silu1(x))
 
 KERNEL silu_grad2(const float *a, const float *b, const float *c, float *y, i64 n, float f) {

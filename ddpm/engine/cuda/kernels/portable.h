@@ -41,6 +41,7 @@ float fake_shuffle_xor(float v, int mask);
 #define __syncthreads fake_barrier
 #define WARP_ALL 0
 #define __shfl_xor_sync(all, v, mask) fake_shuffle_xor(v, mask)
+#define __fmul_rn(a, b) ((a) * (b))
 #define rsqrtf(x) (1.0f / sqrtf(x))
 #define __umulhi(a, b) ((unsigned)(((uint64_t)(a) * (b)) >> 32))
 
