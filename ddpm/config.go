@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/unet"
 )
 
@@ -31,6 +32,15 @@ const (
 	// the authors' README do so. It is uniform until every t has 10 losses.
 	LossSecondMoment = "loss-second-moment"
 )
+
+// What is multiplied in which numbers.
+const (
+	Float32  = ""      // nothing in less
+	Mixed    = "mixed" // 1x1 convolutions, linear layers and attention in bfloat16
+	BFloat16 = "bf16"  // 3x3 convolutions besides
+)
+
+var precisions = map[string]engine.Precision{Float32: engine.Float32, Mixed: engine.Mixed, BFloat16: engine.BFloat16}
 
 // DefaultBadSteps is the MaxBadSteps of the presets.
 const DefaultBadSteps = 10
@@ -59,6 +69,11 @@ type Config struct {
 	EMA        float64 `json:"ema"`
 	EMAWarmup  bool    `json:"ema_warmup"` // rate min(EMA, (1+n)/(10+n)) at iteration n
 	Flip       bool    `json:"flip"`       // mirror half of the images, left to right
+
+	// Precision is what products are computed in: Float32, Mixed or BFloat16. The last two need
+	// a processor with tiles for them (AMX). Sums, weights and all else are float32. The tour's last
+	// losses in BFloat16 are within 0.1 % of those in float32, its distances within 0.6 %.
+	Precision string `json:"precision,omitempty"`
 
 	// ExtraEMA are the rates of further moving averages, kept beside EMA.
 	ExtraEMA []float64 `json:"extra_ema,omitempty"`
@@ -147,6 +162,7 @@ func (c Config) Validate() error {
 			c.TimeSampler == Uniform || c.TimeSampler == LossSecondMoment, "time_sampler", c.TimeSampler,
 			"\"uniform\" (Alg. 1) or \"loss-second-moment\" (importance sampling)",
 		},
+		{known(precisions, c.Precision), "precision", c.Precision, "\"\" (float32), \"mixed\" or \"bf16\""},
 		{c.Batch >= 1, "batch", c.Batch, "1 or more images; presets have 64"},
 		{
 			c.MicroBatch == 0 || c.MicroBatch >= 1 && c.Batch%c.MicroBatch == 0, "micro_batch", c.MicroBatch,
@@ -192,6 +208,11 @@ func (c Config) Validate() error {
 		return fmt.Errorf("config: model.%w", err)
 	}
 	return nil
+}
+
+func known[K comparable, V any](m map[K]V, k K) bool {
+	_, ok := m[k]
+	return ok
 }
 
 // fieldError is how Config and Variant refuse a field.

@@ -1,8 +1,10 @@
 package ddpm_test
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"ddpmlab/ddpm"
@@ -43,6 +45,44 @@ func TestCPUThreads(t *testing.T) {
 		three, _ := train(t, cfg, v, ddpm.WithDevice(newCPU(t, 3)))
 		if one.SHA256() != three.SHA256() {
 			t.Errorf("%v: one thread and three give other checkpoints", v)
+		}
+	}
+}
+
+// Training in bfloat16 stays near that in float32, and is the same on any number of threads.
+func TestBFloat16(t *testing.T) {
+	if !cpu.BFloat16(newCPU(t, 1)) {
+		cfg := tinyConfig()
+		cfg.Precision = ddpm.BFloat16
+		if _, err := ddpm.Train(t.Context(), cfg, ddpm.ADM(), ddpm.WithData(stripes{}), ddpm.WithThreads(1)); err == nil || !strings.Contains(err.Error(), "bfloat16") {
+			t.Errorf("got %v, want to be told that bfloat16 does not pay here", err)
+		}
+		t.Skip("this processor has no tiles")
+	}
+	for _, v := range []ddpm.Variant{ddpm.ADM(), ddpm.GradPenalty(1e-3)} {
+		cfg := tinyConfig()
+		cfg.Model.Channels, cfg.Model.HeadChannels, cfg.Iterations = 16, 16, 5
+		_, want := train(t, cfg, v, ddpm.WithDevice(newCPU(t, 2)))
+		plain := ""
+		for _, p := range []string{ddpm.Mixed, ddpm.BFloat16} {
+			cfg.Precision = p
+			one, got := train(t, cfg, v, ddpm.WithDevice(newCPU(t, 1)))
+			for _, threads := range []int{2, 3} {
+				if c, _ := train(t, cfg, v, ddpm.WithDevice(newCPU(t, threads))); c.SHA256() != one.SHA256() {
+					t.Errorf("%v in %s: one thread and %d give other checkpoints", v, p, threads)
+				}
+			}
+			for _, key := range []string{"loss", "grad_norm"} {
+				for i, w := range want[key] {
+					if d := math.Abs(got[key][i]-w) / w; d > 0.02 {
+						t.Errorf("%v in %s: %s %d = %.6g, want %.6g", v, p, key, i, got[key][i], w)
+					}
+				}
+			}
+			if fmt.Sprint(got["grad_norm"]) == plain {
+				t.Errorf("%v: %s computes what the precision before it does", v, p)
+			}
+			plain = fmt.Sprint(got["grad_norm"])
 		}
 	}
 }

@@ -151,7 +151,7 @@ func (n *Network) exec(batch int) (*netExec, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := engine.Compile(engine.Spec{Inputs: nodes(x, t), Params: net.Params, Outputs: nodes(net.Out)})
+	p, err := engine.Compile(engine.Spec{Inputs: nodes(x, t), Params: net.Params, Outputs: nodes(net.Out), Precision: n.opts.precision})
 	if err != nil {
 		return nil, fmt.Errorf("compile network: %w", err)
 	}

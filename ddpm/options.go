@@ -10,7 +10,8 @@ import (
 )
 
 // Option is something about a training or a network that changes no number: where
-// it runs, and who is told. Numbers are in Config and Variant.
+// it runs, and who is told. Numbers are in Config and Variant. (WithPrecision of a
+// network is the exception.)
 type Option func(*options)
 
 type options struct {
@@ -25,6 +26,7 @@ type options struct {
 	set        data.Set
 	resume     *Checkpoint
 	now        func() time.Time
+	precision  engine.Precision // of a network
 	ownsDevice bool
 }
 
@@ -74,6 +76,11 @@ func WithData(set data.Set) Option { return func(o *options) { o.set = set } }
 // WithResume goes on from c, which must be of the same Config (Iterations and what
 // concerns evaluation may differ), Variant and data.
 func WithResume(c *Checkpoint) Option { return func(o *options) { o.resume = c } }
+
+// WithPrecision lets a network compute its products in Mixed or BFloat16. Without it a
+// network computes in float32, whatever it was trained in, so that scores compare and every
+// machine can sample. It does not change a training, whose precision is in its Config.
+func WithPrecision(p string) Option { return func(o *options) { o.precision = precisions[p] } }
 
 // newOptions applies opts and opens the default device.
 func newOptions(opts []Option) (*options, error) {

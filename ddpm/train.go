@@ -209,6 +209,7 @@ func (t *trainer) checkResume() error {
 // returned.
 func trainSpec(cfg Config, v Variant, scaled bool) (spec engine.Spec, keys []string, err error) {
 	g, m, n := engine.NewGraph(), cfg.Model, cfg.microBatch()
+	spec.Precision = precisions[cfg.Precision]
 	input := func(wanted bool, name string, shape ...int) *op.Node {
 		if !wanted {
 			return nil

@@ -17,7 +17,19 @@ type Spec struct {
 	Params  []*op.Node // laid out one after another in the flat arrays
 	Outputs []*op.Node // read after a run
 	Grads   []*op.Node // Grads[i] is the gradient for Params[i]; nil: no training
+
+	Precision Precision
 }
+
+// Precision says in what numbers a device may multiply. Sums, and all that is not a
+// product, are float32.
+type Precision int
+
+const (
+	Float32  Precision = iota // no products in less
+	Mixed                     // 1x1 convolutions and linear layers in bfloat16, their gradients too
+	BFloat16                  // 3x3 convolutions besides
+)
 
 // Program is a device-independent list of steps. Numbers are indices into Values.
 type Program struct {
@@ -28,6 +40,8 @@ type Program struct {
 
 	ParamOffset []int // where Params[i] starts in the flat arrays
 	ParamLen    int   // length of the flat arrays
+
+	Precision Precision
 }
 
 // Value is a tensor that the program reads or computes.
@@ -54,6 +68,7 @@ type Step struct {
 func Compile(s Spec) (*Program, error) {
 	c := compiler{ids: map[*op.Node]int{}, seen: map[string]int{}}
 	p := &c.p
+	p.Precision = s.Precision
 	for _, n := range s.Inputs {
 		p.Inputs = append(p.Inputs, c.leaf(n))
 	}

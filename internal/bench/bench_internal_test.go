@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 func tiny(kind string) work {
-	return work{kind, "tiny", 2, unet.Config{
+	return work{kind: kind, net: "tiny", batch: 2, model: unet.Config{
 		Size: 8, InChannels: 1, OutChannels: 1, Channels: 8, Mult: []int{1, 2}, ResBlocks: 1, Attention: []int{4}, HeadChannels: 8, Groups: 4,
 	}}
 }
@@ -72,7 +72,7 @@ func TestMeasure(t *testing.T) {
 			if len(r.Results) != 1 || r.Results[0].Name != kind+"/tiny-b2" || !(r.Results[0].Ours > 0) {
 				t.Fatalf("got %+v", r.Results)
 			}
-			if n := len(r.Samples[kind+"/tiny-b2/by=ddpmlab"]); kind != memory && n != 3 {
+			if n := len(r.Samples[kind+"/tiny-b2/by=ddpmlab f32"]); kind != memory && n != 3 {
 				t.Errorf("%d samples, want one for each of 3 rounds", n)
 			}
 			if base := r.Results[0].Base; (kind == gpOverADM) != (base > 0) {
@@ -97,8 +97,12 @@ func TestSides(t *testing.T) {
 		t.Fatal(err)
 	}
 	line := regexp.MustCompile(`(?m)^BenchmarkEngine/forward/tiny-b2/by=[^ ]+-1 1 \d+ ns/op$`)
-	if n := len(line.FindAllString(b.String(), -1)); n != 5*3 {
-		t.Errorf("%d lines, want 3 of each of 5 sides:\n%s", n, b.String())
+	sides := 5 // four modes of PyTorch and our float32
+	if d, err := cpu.New(1); err == nil && cpu.BFloat16(d) {
+		sides++
+	}
+	if n := len(line.FindAllString(b.String(), -1)); n != 3*sides {
+		t.Errorf("%d lines, want 3 of each of %d sides:\n%s", n, sides, b.String())
 	}
 
 	path := filepath.Join(t.TempDir(), "recorded.json")
@@ -153,7 +157,7 @@ func TestSameNetwork(t *testing.T) {
 		{"other weights", hello{Params: 4, Out: ours.Out}, modes[0], false},
 		{"nothing to compare", hello{Params: 3}, modes[0], true},
 	} {
-		if err := sameNetwork(ours, tt.theirs, tt.mode); (err == nil) != tt.ok {
+		if err := sameNetwork(ours, tt.theirs, tt.mode.precision); (err == nil) != tt.ok {
 			t.Errorf("%s: got %v", tt.name, err)
 		}
 	}

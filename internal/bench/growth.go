@@ -22,7 +22,7 @@ func growths() (all []grown, works []work) {
 	const batch = 16
 	add := func(what string, values []int, set func(w *work, v int)) {
 		for _, v := range values {
-			w := work{step, nets[0].name, batch, nets[0].model}
+			w := work{kind: step, net: nets[0].name, batch: batch, model: nets[0].model}
 			set(&w, v)
 			w.net = fmt.Sprintf("ch%d-%dx%dx%d", w.model.Channels, w.model.Size, w.model.Size, w.model.InChannels)
 			all = append(all, grown{what: what, value: v, params: w.model.NumParams()})

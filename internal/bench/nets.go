@@ -54,6 +54,8 @@ type work struct {
 	net   string
 	batch int
 	model unet.Config
+
+	precision string // of our side, as in ddpm.Config
 }
 
 func (w work) name() string { return fmt.Sprintf("%s/%s-b%d", w.kind, w.net, w.batch) }
@@ -61,7 +63,9 @@ func (w work) name() string { return fmt.Sprintf("%s/%s-b%d", w.kind, w.net, w.b
 // works lists what is compared with PyTorch, in the order of the table.
 func works() []work {
 	var all []work
-	add := func(kind string, n net, batch int) { all = append(all, work{kind, n.name, batch, n.model}) }
+	add := func(kind string, n net, batch int) {
+		all = append(all, work{kind: kind, net: n.name, batch: batch, model: n.model})
+	}
 	for _, n := range nets {
 		add(step, n, n.batch)
 	}
@@ -79,7 +83,7 @@ func works() []work {
 func (w work) config() ddpm.Config {
 	return ddpm.Config{
 		Data: "noise", Model: w.model, T: 1000, Schedule: "cosine", Loss: "simple", TimeSampler: "uniform",
-		Batch: w.batch, Iterations: 1 << 30, LR: 1e-4, EMA: 0.999, Seed: 1,
+		Batch: w.batch, Iterations: 1 << 30, LR: 1e-4, EMA: 0.999, Seed: 1, Precision: w.precision,
 	}
 }
 

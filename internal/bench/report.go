@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"slices"
 
 	"ddpmlab/internal/render"
 )
@@ -25,14 +26,14 @@ func (r *Report) steps() *render.Table {
 	}
 	t := &render.Table{
 		Caption: fmt.Sprintf("%s; medians of %d rounds", caption, r.Rounds),
-		Columns: append(append(render.Left("work"), render.Right("ddpmlab", "base")...), append(render.Left("base is"), render.Right("ratio")...)...),
+		Columns: slices.Concat(render.Left("work"), render.Right("ddpmlab"), render.Left("in"), render.Right("base"), render.Left("base is"), render.Right("ratio")),
 	}
 	for _, x := range r.Results {
 		base, ratio := "", ""
 		if x.Base != 0 {
 			base, ratio = amount(x.Base, x.Unit), fmt.Sprintf("%.2f", x.Ratio)
 		}
-		t.Add(x.Name, amount(x.Ours, x.Unit), base, x.BaseMode, ratio)
+		t.Add(x.Name, amount(x.Ours, x.Unit), x.OursMode, base, x.BaseMode, ratio)
 	}
 	for _, l := range r.LeftOut {
 		t.Notes = append(t.Notes, "left out: "+l)

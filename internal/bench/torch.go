@@ -58,7 +58,7 @@ func (b *bench) startTheirs(ctx context.Context, w work, j job, ours *side) ([]*
 			layout[m.precision] = []string{s.hello.Layout}
 			s.mode += ", " + strings.TrimSuffix(s.hello.Layout, "_format")
 		}
-		if err := sameNetwork(ours.hello, s.hello, m); err != nil {
+		if err := sameNetwork(ours.hello, s.hello, m.precision); err != nil {
 			return all, err
 		}
 	}
@@ -71,20 +71,20 @@ func (b *bench) leave(w work, m mode, why error) {
 	b.o.Log("left out: %s", text)
 }
 
-// sameNetwork compares the outputs of both sides.
-func sameNetwork(ours, theirs hello, m mode) error {
+// sameNetwork compares the outputs of both sides, theirs in the given precision.
+func sameNetwork(ours, theirs hello, precision string) error {
 	if ours.Params != theirs.Params {
-		return fmt.Errorf("the networks differ: %d weights here, %d in PyTorch", ours.Params, theirs.Params)
+		return fmt.Errorf("the networks differ: %d weights, and %d", ours.Params, theirs.Params)
 	}
 	if len(theirs.Out) == 0 {
 		return nil
 	}
 	want := tolerance
-	if m.precision == "bf16" {
+	if precision == bf16 {
 		want = bf16Tolerance
 	}
 	if d := distance(ours.Out, theirs.Out); !(d <= want) {
-		return fmt.Errorf("the networks differ: equal weights, outputs %.2g apart relative to their size; want at most %g (PyTorch %v)", d, want, m)
+		return fmt.Errorf("the networks differ: equal weights, outputs %.2g apart relative to their size; want at most %g (%s)", d, want, precision)
 	}
 	return nil
 }

@@ -34,21 +34,26 @@ type job struct {
 	X []float32 `json:"x,omitempty"`
 	T []int     `json:"t,omitempty"`
 
+	Precision string `json:"precision"` // f32 or bf16; "": f32
+
 	// PyTorch only.
-	Mode      string   `json:"mode,omitempty"` // of the Inception network
-	Precision string   `json:"precision"`      // f32 or bf16
-	Compile   bool     `json:"compile"`
-	Layouts   []string `json:"layouts"` // to choose the faster from
+	Mode    string   `json:"mode,omitempty"` // of the Inception network
+	Compile bool     `json:"compile"`
+	Layouts []string `json:"layouts"` // to choose the faster from
 }
 
 // hello is the answer to a job, once the worker is warm.
 type hello struct {
 	Version string    `json:"version"` // of PyTorch; ours: the device
 	Params  int       `json:"params"`
+	Tiles   bool      `json:"tiles,omitempty"` // ours: whether bf16 pays
 	Layout  string    `json:"layout,omitempty"`
 	Out     []float32 `json:"out,omitempty"` // of X, NHWC
 	Bytes   int64     `json:"bytes,omitempty"`
 }
+
+// precisions are ours.
+var precisions = map[string]string{f32: ddpm.Float32, bf16: ddpm.BFloat16}
 
 // request is each further line, times its answer.
 type request struct {
@@ -77,13 +82,13 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	if j.Kind == evaluate {
 		return workInception(ctx, j, device, lines, answers)
 	}
-	h := hello{Version: device.Name(), Params: j.Model.NumParams()}
+	h := hello{Version: device.Name(), Params: j.Model.NumParams(), Tiles: cpu.BFloat16(device)}
 	weights, err := j.weights()
 	if err != nil {
 		return err
 	}
-	w := work{kind: j.Kind, batch: j.Batch, model: j.Model}
-	net, err := ddpm.NewNetwork(&ddpm.Checkpoint{Config: w.config(), EMA: weights}, ddpm.WithDevice(device))
+	w := work{kind: j.Kind, batch: j.Batch, model: j.Model, precision: precisions[j.Precision]}
+	net, err := ddpm.NewNetwork(&ddpm.Checkpoint{Config: w.config(), EMA: weights}, ddpm.WithDevice(device), ddpm.WithPrecision(w.precision))
 	if err != nil {
 		return err
 	}

@@ -8,19 +8,6 @@
 // qkv, h and gradients for qkv have rows of 3C numbers, Q, K and V side by side, each with its heads side by side;
 // g and the attention itself have rows of C.
 
-struct head {
-  int64_t tokens, width;  // width: d
-  int64_t c, at, at3;     // channels; where the head starts in a tensor of rows of C, and of 3C
-  int64_t padded, wide;   // tokens and width in whole blocks
-  float scale;
-};
-
-INLINE struct head head_of(const struct cpu_step *s, int64_t index) {
-  const int64_t tokens = s->d[0], c = s->d[1], heads = s->d[2], width = c / heads;
-  const int64_t row = index / heads * tokens, first = index % heads * width;
-  return (struct head){tokens, width, c, row * c + first, row * 3 * c + first, round_up(tokens, CB), round_up(width, CB), s->f[0]};
-}
-
 INLINE int64_t head_floats(const struct head *h) { return h->padded * h->wide; }    // strips, or sums, of a head
 INLINE int64_t input_floats(const struct head *h) { return MR * h->wide; }          // a panel of Q or G
 INLINE int64_t score_floats(const struct head *h) { return MR * h->padded; }        // a panel of scores
@@ -29,12 +16,6 @@ INLINE int64_t score_floats(const struct head *h) { return MR * h->padded; }    
 INLINE int64_t panel_group(const struct head *h, int64_t matrices) {
   const int64_t fit = (1 << 16) / (matrices * score_floats(h)), most = 112 / MR;
   return fit < 1 ? 1 : min_i(fit, most);
-}
-
-INLINE float *take(float **scratch, int64_t n) {
-  float *p = *scratch;
-  *scratch += n;
-  return p;
 }
 
 // pack_strips: the rows of x (tokens x d), times a factor, as strips.
@@ -133,12 +114,6 @@ NOINLINE void copy_sums(const struct head *h, const float *sums, float *out) {
 // finite in a panel of scores, and 0 after exp_scores.
 #define EACH_VECTOR(h, k, at) \
   for (int64_t k = 0, at = 0; k < (h)->tokens; k += VL, at = panel_column(k))
-
-INLINE vec only_first(vec v, int64_t n, vec other) {
-  ivec lane;
-  UNROLL for (int i = 0; i < VL; i++) lane[i] = i;
-  return n >= VL ? v : select_v(lane < (int32_t)n, v, other);
-}
 
 // exp_scores replaces a row by exp(x - max) and returns its sum.
 INLINE float exp_scores(const struct head *h, float *row) {

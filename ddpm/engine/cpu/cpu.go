@@ -24,11 +24,12 @@ type device struct {
 	isa     *isa
 	threads int
 	keep    bool // compute nothing twice to save memory; for tests
+	imitate bool // take bfloat16 where the processor has no tiles; for tests
 }
 
 // New returns the processor as a device that runs on the given number of
 // threads, or on all processors if that is 0. The environment variable
-// DDPMLAB_CPU (avx512, avx2, baseline) overrides the choice of instruction set;
+// DDPMLAB_CPU (amx, avx512, avx2, baseline) overrides the choice of instruction set;
 // it is an error if the machine does not have it.
 func New(threads int) (engine.Device, error) {
 	if threads < 0 || threads > 1024 {
@@ -42,6 +43,12 @@ func New(threads int) (engine.Device, error) {
 		return nil, err
 	}
 	return &device{isa: in, threads: threads}, nil
+}
+
+// BFloat16 tells whether d, a device of this package, multiplies bfloat16 fast.
+func BFloat16(d engine.Device) bool {
+	c, ok := d.(*device)
+	return ok && c.isa.tiles
 }
 
 // Name tells instruction set and threads.
@@ -69,6 +76,9 @@ func (d *device) Load(p *engine.Program, s engine.State) (engine.Exec, error) {
 	}
 	if st.n != p.ParamLen {
 		return nil, fmt.Errorf("load: the state has %d parameters, the program %d", st.n, p.ParamLen)
+	}
+	if p.Precision != engine.Float32 && !d.isa.tiles && !d.imitate {
+		return nil, fmt.Errorf("load: products in bfloat16 pay only on a processor with tiles for them (AMX: Intel's Xeons since 2023, under Linux), which %s has not; train and sample with precision \"\"", d.Name())
 	}
 	e, err := load(d, p, st)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 
 // eachISA runs f once for every instruction set that this machine has.
 func eachISA(t *testing.T, f func(t *testing.T)) {
-	for _, isa := range []string{"avx512", "avx2", "baseline"} {
+	for _, isa := range []string{"amx", "avx512", "avx2", "baseline"} {
 		t.Run(isa, func(t *testing.T) {
 			t.Setenv("DDPMLAB_CPU", isa)
 			if _, err := cpu.New(1); err != nil {

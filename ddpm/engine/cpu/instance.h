@@ -3,10 +3,13 @@
 #include "vec.h"
 #include "tile.h"
 #include "winograd.h"
+#include "bf16.h"
 #include "gemm.h"
 #include "conv.h"
+#include "head.h"
 #include "panels.h"
 #include "attention.h"
+#include "bf16_attention.h"
 #include "norm.h"
 #include "elementwise.h"
 #include "rows.h"
@@ -25,11 +28,15 @@ static int64_t scratch_of(const struct cpu_step *s) {
     case CPU_wino_dw: return wino_dw_scratch(s);
     case CPU_wino_dw_small: return wino_dw_small_scratch(s);
     case CPU_wino_dw_out: return wino_dw_out_scratch(s);
+    case CPU_bf16_conv: return bf16_conv_scratch(s);
+    case CPU_bf16_conv_dw: return bf16_conv_dw_scratch(s);
     case CPU_gemm: return gemm_scratch(s);
     case CPU_conv_cols: return conv_cols_scratch(s);
     case CPU_conv_panels: return conv_panels_scratch(s);
     case CPU_conv_cols_dx:
     case CPU_conv_cols_dw: return conv_cols_block_scratch(s);
+    case CPU_bf16_attention: return bf16_attention_scratch(s);
+    case CPU_bf16_attention_dx: return bf16_attention_dx_scratch(s);
     case CPU_attention: return attention_scratch(s);
     case CPU_attention_dx: return attention_dx_scratch(s);
     case CPU_attention_jvp: return attention_jvp_scratch(s);
@@ -46,4 +53,4 @@ static int64_t scratch_of(const struct cpu_step *s) {
   }
 }
 
-const struct cpu_isa ISA = {ISA_NAME, MR, NR, kernels, scratch_of};
+const struct cpu_isa ISA = {ISA_NAME, MR, NR, 0, kernels, scratch_of};

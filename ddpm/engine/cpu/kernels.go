@@ -20,58 +20,63 @@ import (
 type kernel int32
 
 const (
-	kWinoWeights   kernel = C.CPU_wino_weights
-	kWinoForward   kernel = C.CPU_wino_forward
-	kWinoDW        kernel = C.CPU_wino_dw
-	kWinoDWOut     kernel = C.CPU_wino_dw_out
-	kWinoDWSmall   kernel = C.CPU_wino_dw_small
-	kGemm          kernel = C.CPU_gemm
-	kSumSlabs      kernel = C.CPU_sum_slabs
-	kConvCols      kernel = C.CPU_conv_cols
-	kConvColsDX    kernel = C.CPU_conv_cols_dx
-	kConvColsDW    kernel = C.CPU_conv_cols_dw
-	kFlipWeights   kernel = C.CPU_flip_weights
-	kConvPanels    kernel = C.CPU_conv_panels
-	kPackWeights   kernel = C.CPU_pack_weights
-	kMaxPool       kernel = C.CPU_max_pool
-	kMeanPool      kernel = C.CPU_mean_pool
-	kResize        kernel = C.CPU_resize
-	kNormStats     kernel = C.CPU_norm_stats
-	kNorm          kernel = C.CPU_norm
-	kNormGrad      kernel = C.CPU_norm_grad
-	kNormGrad2     kernel = C.CPU_norm_grad2
-	kNormAct       kernel = C.CPU_norm_act
-	kNormActGrad   kernel = C.CPU_norm_act_grad
-	kNormActGrad2  kernel = C.CPU_norm_act_grad2
-	kAdd           kernel = C.CPU_add
-	kMul           kernel = C.CPU_mul
-	kScale         kernel = C.CPU_scale
-	kAddConst      kernel = C.CPU_add_const
-	kPower         kernel = C.CPU_power
-	kLogFloor      kernel = C.CPU_log_floor
-	kLogSlope      kernel = C.CPU_log_slope
-	kFill          kernel = C.CPU_fill
-	kReLU          kernel = C.CPU_relu
-	kReLUGrad      kernel = C.CPU_relu_grad
-	kSigmoid       kernel = C.CPU_sigmoid
-	kSiLU          kernel = C.CPU_silu
-	kSiLUGrad      kernel = C.CPU_silu_grad
-	kSiLUGrad2     kernel = C.CPU_silu_grad2
-	kAttention     kernel = C.CPU_attention
-	kAttentionDX   kernel = C.CPU_attention_dx
-	kAttentionJVP  kernel = C.CPU_attention_jvp
-	kAttentionDX2  kernel = C.CPU_attention_dx2
-	kSoftmax       kernel = C.CPU_softmax
-	kSoftmaxGrad   kernel = C.CPU_softmax_grad
-	kLogSoftmax    kernel = C.CPU_log_softmax
-	kCopy          kernel = C.CPU_copy
-	kPool          kernel = C.CPU_pool
-	kBroadcast     kernel = C.CPU_broadcast
-	kSum           kernel = C.CPU_sum
-	kTimeEmbedding kernel = C.CPU_time_embedding
-	kDropout       kernel = C.CPU_dropout
-	kAdamW         kernel = C.CPU_adamw
-	kSumSquares    kernel = C.CPU_sum_squares
+	kWinoWeights     kernel = C.CPU_wino_weights
+	kWinoForward     kernel = C.CPU_wino_forward
+	kWinoDW          kernel = C.CPU_wino_dw
+	kWinoDWOut       kernel = C.CPU_wino_dw_out
+	kWinoDWSmall     kernel = C.CPU_wino_dw_small
+	kBF16Weights     kernel = C.CPU_bf16_weights
+	kBF16Conv        kernel = C.CPU_bf16_conv
+	kBF16ConvDW      kernel = C.CPU_bf16_conv_dw
+	kBF16Attention   kernel = C.CPU_bf16_attention
+	kBF16AttentionDX kernel = C.CPU_bf16_attention_dx
+	kGemm            kernel = C.CPU_gemm
+	kSumSlabs        kernel = C.CPU_sum_slabs
+	kConvCols        kernel = C.CPU_conv_cols
+	kConvColsDX      kernel = C.CPU_conv_cols_dx
+	kConvColsDW      kernel = C.CPU_conv_cols_dw
+	kFlipWeights     kernel = C.CPU_flip_weights
+	kConvPanels      kernel = C.CPU_conv_panels
+	kPackWeights     kernel = C.CPU_pack_weights
+	kMaxPool         kernel = C.CPU_max_pool
+	kMeanPool        kernel = C.CPU_mean_pool
+	kResize          kernel = C.CPU_resize
+	kNormStats       kernel = C.CPU_norm_stats
+	kNorm            kernel = C.CPU_norm
+	kNormGrad        kernel = C.CPU_norm_grad
+	kNormGrad2       kernel = C.CPU_norm_grad2
+	kNormAct         kernel = C.CPU_norm_act
+	kNormActGrad     kernel = C.CPU_norm_act_grad
+	kNormActGrad2    kernel = C.CPU_norm_act_grad2
+	kAdd             kernel = C.CPU_add
+	kMul             kernel = C.CPU_mul
+	kScale           kernel = C.CPU_scale
+	kAddConst        kernel = C.CPU_add_const
+	kPower           kernel = C.CPU_power
+	kLogFloor        kernel = C.CPU_log_floor
+	kLogSlope        kernel = C.CPU_log_slope
+	kFill            kernel = C.CPU_fill
+	kReLU            kernel = C.CPU_relu
+	kReLUGrad        kernel = C.CPU_relu_grad
+	kSigmoid         kernel = C.CPU_sigmoid
+	kSiLU            kernel = C.CPU_silu
+	kSiLUGrad        kernel = C.CPU_silu_grad
+	kSiLUGrad2       kernel = C.CPU_silu_grad2
+	kAttention       kernel = C.CPU_attention
+	kAttentionDX     kernel = C.CPU_attention_dx
+	kAttentionJVP    kernel = C.CPU_attention_jvp
+	kAttentionDX2    kernel = C.CPU_attention_dx2
+	kSoftmax         kernel = C.CPU_softmax
+	kSoftmaxGrad     kernel = C.CPU_softmax_grad
+	kLogSoftmax      kernel = C.CPU_log_softmax
+	kCopy            kernel = C.CPU_copy
+	kPool            kernel = C.CPU_pool
+	kBroadcast       kernel = C.CPU_broadcast
+	kSum             kernel = C.CPU_sum
+	kTimeEmbedding   kernel = C.CPU_time_embedding
+	kDropout         kernel = C.CPU_dropout
+	kAdamW           kernel = C.CPU_adamw
+	kSumSquares      kernel = C.CPU_sum_squares
 )
 
 // String is the kernel's name in the C sources.
@@ -81,8 +86,9 @@ func (k kernel) String() string { return C.GoString(C.cpu_kernel_name(C.int32_t(
 type isa struct {
 	c       *C.struct_cpu_isa
 	name    string
-	rows    int // rows of a GEMM panel, and tiles of a Winograd panel
-	columns int // of a strip of packed weights
+	rows    int  // rows of a GEMM panel, and tiles of a Winograd panel
+	columns int  // of a strip of packed weights
+	tiles   bool // whether it multiplies bf16 tiles fast
 }
 
 // findISA returns the named instance, or the best this machine has if name is empty.
@@ -91,9 +97,9 @@ func findISA(name string) (*isa, error) {
 	defer C.free(unsafe.Pointer(cname))
 	c := C.cpu_find_isa(cname)
 	if c == nil {
-		return nil, fmt.Errorf("this machine does not run instruction set %q; use avx512, avx2 or baseline, or unset DDPMLAB_CPU", name)
+		return nil, fmt.Errorf("this machine does not run instruction set %q; use amx, avx512, avx2 or baseline, or unset DDPMLAB_CPU", name)
 	}
-	return &isa{c: c, name: C.GoString(c.name), rows: int(c.rows), columns: int(c.columns)}, nil
+	return &isa{c: c, name: C.GoString(c.name), rows: int(c.rows), columns: int(c.columns), tiles: c.tiles != 0}, nil
 }
 
 // call is a step as C sees it, with operands at their final places; nil ones are

@@ -41,10 +41,10 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 	op.KindGNActDXDB:  lowerNormActGrad2,
 	op.KindGNActDXDG:  lowerNormActGrad2,
 
-	op.KindAttention:    attention(kAttention, true),
-	op.KindAttentionDX:  attention(kAttentionDX, false),
-	op.KindAttentionJVP: attention(kAttentionJVP, true),
-	op.KindAttentionDX2: attention(kAttentionDX2, false),
+	op.KindAttention:    attentionForward.lower,
+	op.KindAttentionDX:  attentionDX.lower,
+	op.KindAttentionJVP: attentionJVP.lower,
+	op.KindAttentionDX2: attentionDX2.lower,
 
 	op.KindBroadcast:  lowerBroadcast,
 	op.KindSum:        lowerSum,

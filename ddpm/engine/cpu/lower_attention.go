@@ -1,24 +1,41 @@
 package cpu
 
-import "math"
+import (
+	"math"
 
-// attention lowers an attention kind: a part is an image and head. Where every row of the
-// result stands for itself, and there are few heads, as when one image is
-// sampled, a head is cut by rows: each part packs keys and values again, which
-// pays from a few panels of rows on.
-func attention(k kernel, byRows bool) func(*lowering, *task) {
-	return func(l *lowering, t *task) {
-		const enough, fewest = 16, 4 // parts; panels of a part
-		s := t.op.In[0]
-		tokens, heads := s[1], t.op.Heads()
-		panels, parts := ceilDiv(tokens, l.isa.rows), s[0]*heads
-		each := panels
-		if byRows && parts < enough {
-			each = max(min(fewest, panels), ceilDiv(panels, ceilDiv(enough, parts)))
-		}
-		blocks := ceilDiv(panels, each)
-		refs := append(l.values(t.in), l.output(t.out[0]))
-		c := s[2] / 3
-		l.emit(k, parts*blocks, refs, []int{tokens, c, heads, each, blocks}, float32(1/math.Sqrt(float64(c/heads))))
+	"ddpmlab/ddpm/engine"
+)
+
+// An attentionKernel computes one of attention's kinds.
+type attentionKernel struct {
+	kernel, bf16 kernel // the latter 0 where there is none
+	byRows       bool   // every row of the result stands for itself
+}
+
+var (
+	attentionForward = attentionKernel{kAttention, kBF16Attention, true}
+	attentionDX      = attentionKernel{kAttentionDX, kBF16AttentionDX, false}
+	attentionJVP     = attentionKernel{kAttentionJVP, 0, true}
+	attentionDX2     = attentionKernel{kAttentionDX2, 0, false}
+)
+
+// lower makes steps of an attention kind: a part is an image and head. Where rows stand
+// for themselves and there are few heads, as when one image is sampled, a head is cut by
+// rows: each part packs keys and values again, which pays from a few panels of rows on.
+func (a attentionKernel) lower(l *lowering, t *task) {
+	const enough, fewest = 16, 56 // parts; rows of a part
+	s := t.op.In[0]
+	tokens, heads, c := s[1], t.op.Heads(), s[2]/3
+	kernel, rows := a.kernel, l.isa.rows
+	if l.prog.Precision != engine.Float32 && a.bf16 != 0 && c/heads >= narrow {
+		kernel, rows = a.bf16, width
 	}
+	panels, parts := ceilDiv(tokens, rows), s[0]*heads
+	each := panels
+	if a.byRows && parts < enough {
+		each = max(min(fewest/rows, panels), ceilDiv(panels, ceilDiv(enough, parts)))
+	}
+	blocks := ceilDiv(panels, each)
+	refs := append(l.values(t.in), l.output(t.out[0]))
+	l.emit(kernel, parts*blocks, refs, []int{tokens, c, heads, each, blocks}, float32(1/math.Sqrt(float64(c/heads))))
 }

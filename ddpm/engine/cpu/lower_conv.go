@@ -33,9 +33,11 @@ func (g geometry) same() bool {
 // cost more than Winograd saves.
 const few = 8
 
+// mostChannels is MAX_CHANNELS of tile.h.
+const mostChannels = 4096
+
 func (g geometry) winograd() bool {
-	const most = 4096 // MAX_CHANNELS
-	return g.same() && g.kh == 3 && min(g.c, g.k) >= few && max(g.c, g.k) <= most
+	return g.same() && g.kh == 3 && min(g.c, g.k) >= few && max(g.c, g.k) <= mostChannels
 }
 
 // swapped is the geometry of the convolution from y to x with the flipped kernel.
@@ -54,6 +56,8 @@ func lowerConv(l *lowering, t *task) {
 		l.convReLU(t, g, x, w)
 	case g.pointwise():
 		l.gemm(t, matmul{1, g.n * g.h * g.w, g.k, g.c, false, false}, x, w)
+	case l.bfloat16(g):
+		l.convBF16(t, g, x, w, false)
 	case g.winograd():
 		l.winograd(t, g, x, w, false)
 	case g.same() && g.k < few && g.k < g.c:
@@ -69,6 +73,8 @@ func lowerConvDX(l *lowering, t *task) {
 	switch {
 	case g.pointwise():
 		l.gemm(t, matmul{1, g.n * g.h * g.w, g.c, g.k, false, true}, gy, w)
+	case l.bfloat16(g):
+		l.convBF16(t, g.swapped(), gy, w, true)
 	case g.winograd():
 		l.winograd(t, g.swapped(), gy, w, true)
 	case g.same() && g.k < few && g.k < g.c:
@@ -84,6 +90,8 @@ func lowerConvDW(l *lowering, t *task) {
 	switch {
 	case g.pointwise():
 		l.gemm(t, matmul{1, g.c, g.k, g.n * g.h * g.w, true, false}, x, gy)
+	case l.bfloat16(g):
+		l.convDWBF16(t, g, x, gy)
 	case g.winograd():
 		l.winogradDW(t, g, x, gy)
 	case g.same() && g.k < few && g.k < g.c:
@@ -203,9 +211,11 @@ func (l *lowering) winogradDW(t *task, g geometry, x, gy ref) {
 type chunks struct{ size, count int }
 
 // cut cuts channels into equal chunks, of whole blocks and at most most.
-func cut(channels, most int) chunks {
-	padded := roundUp(channels)
-	size := roundUp(ceilDiv(padded, ceilDiv(padded, most)))
+func cut(channels, most int) chunks { return cutInto(channels, block, most) }
+
+func cutInto(channels, block, most int) chunks {
+	padded := roundTo(channels, block)
+	size := roundTo(ceilDiv(padded, ceilDiv(padded, most)), block)
 	return chunks{size, ceilDiv(padded, size)}
 }
 
@@ -234,6 +244,16 @@ func lowerMatMul(l *lowering, t *task) {
 // gemm cuts a product by rows and columns of the result; and, if there are few of
 // those and the inner dimension is long, as in a weight gradient, by that one.
 func (l *lowering) gemm(t *task, m matmul, a, b ref) {
+	if g := m.product(); m.batch == 1 && l.bfloat16(g) {
+		switch {
+		case !m.ta:
+			l.convBF16(t, g, a, b, m.tb)
+			return
+		case !m.tb && t.bias == none && t.add == none:
+			l.convDWBF16(t, g, a, b)
+			return
+		}
+	}
 	rows, columns := 16*l.isa.rows, 128
 	if m.ta {
 		rows = 128

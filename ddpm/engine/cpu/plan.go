@@ -242,7 +242,7 @@ func (l *lowering) emit(k kernel, parts int, refs []ref, d []int, f ...float32) 
 	}
 	var flops float64
 	switch k {
-	case kGemm, kConvPanels, kConvCols, kConvColsDX, kConvColsDW, kWinoForward, kWinoDW, kWinoDWSmall,
+	case kBF16Conv, kBF16ConvDW, kBF16Attention, kBF16AttentionDX, kGemm, kConvPanels, kConvCols, kConvColsDX, kConvColsDW, kWinoForward, kWinoDW, kWinoDWSmall,
 		kAttention, kAttentionDX, kAttentionJVP, kAttentionDX2:
 		flops = l.flops
 	}

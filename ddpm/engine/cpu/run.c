@@ -1,6 +1,8 @@
 // run.c: picks an instance of the kernels, and runs programs.
 #include "kernels.h"
 
+#include "amx.h"
+
 #include <sched.h>
 #include <stddef.h>
 #include <string.h>
@@ -11,14 +13,34 @@ extern const struct cpu_isa cpu_isa_baseline;
 extern const struct cpu_isa cpu_isa_avx2, cpu_isa_avx512;
 #endif
 
+#if CPU_AMX
+// The AVX-512 instance with the kernels that use tiles; without a name if the machine has none.
+static cpu_kernel amx_kernels[CPU_KERNEL_COUNT];
+static struct cpu_isa amx;
+
+__attribute__((constructor)) static void find_amx(void) {
+  if (!cpu_has_amx()) return;
+  memcpy(amx_kernels, cpu_isa_avx512.kernels, sizeof amx_kernels);
+  cpu_use_amx(amx_kernels);
+  amx = cpu_isa_avx512;
+  amx.name = "amx";
+  amx.tiles = 1;
+  amx.kernels = amx_kernels;
+}
+#endif
+
 const struct cpu_isa *cpu_find_isa(const char *name) {
-  const struct cpu_isa *found[3];
+  const struct cpu_isa *found[4];
   int n = 0;
 #if defined(__x86_64__)
   __builtin_cpu_init();  // also asks the system whether it saves the wide registers
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
+      __builtin_cpu_supports("avx512vl")) {
+#if CPU_AMX
+    if (amx.name) found[n++] = &amx;
+#endif
     found[n++] = &cpu_isa_avx512;
+  }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found[n++] = &cpu_isa_avx2;
 #endif
   found[n++] = &cpu_isa_baseline;

@@ -108,7 +108,7 @@ func TestEmptyState(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	t.Setenv("DDPMLAB_CPU", "mmx")
-	if _, err := cpu.New(1); err == nil || !strings.Contains(err.Error(), "avx512, avx2 or baseline") {
+	if _, err := cpu.New(1); err == nil || !strings.Contains(err.Error(), "amx, avx512, avx2 or baseline") {
 		t.Errorf("unknown instruction set: %v", err)
 	}
 	t.Setenv("DDPMLAB_CPU", "baseline")

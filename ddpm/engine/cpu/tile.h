@@ -65,3 +65,11 @@ INLINE void outer_add(const int nv, vec acc[OUTER_ROWS][NV], float *out, int64_t
     store(p, load(p) + acc[i][j]);
   }
 }
+
+// epilogue is what is added to a convolution or product on the way out; either may be NULL, and add may be the
+// output itself.
+struct epilogue { const float *bias, *add; int relu; };
+
+// The channels of a pixel outside the image.
+enum { MAX_CHANNELS = 4096 };
+static const float zero_pixel[MAX_CHANNELS];

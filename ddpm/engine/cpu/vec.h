@@ -81,6 +81,13 @@ INLINE vec exp_v(vec x) {
 
 INLINE vec sigmoid_v(vec x) { return 1.f / (1.f + exp_v(-x)); }
 
+// only_first is the first n numbers of v, and other's beyond.
+INLINE vec only_first(vec v, int64_t n, vec other) {
+  ivec lane;
+  UNROLL for (int i = 0; i < VL; i++) lane[i] = i;
+  return n >= VL ? v : select_v(lane < (int32_t)n, v, other);
+}
+
 INLINE int64_t min_i(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }

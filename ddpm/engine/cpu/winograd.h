@@ -16,7 +16,7 @@
 #define N1 (1.f / (2 * Q1 * (Q1 - Q2)))
 #define N2 (1.f / (2 * Q2 * (Q2 - Q1)))
 
-enum { POSITIONS = 36, MAX_CHANNELS = 4096 };
+enum { POSITIONS = 36 };
 
 // The one-dimensional transforms; the result goes to o[0], o[s], o[2s], ...
 INLINE void input_1d(vec d0, vec d1, vec d2, vec d3, vec d4, vec d5, vec *o, const int s) {  // Bt d
@@ -78,8 +78,6 @@ INLINE int64_t odd_lines(int64_t size) { return size / 16 % 2 ? size : size + 16
 
 // plane is that distance for `panels` transformed panels.
 INLINE int64_t plane(int64_t panels, int64_t channels) { return odd_lines(panels * MR * channels); }
-
-static const float zero_pixel[MAX_CHANNELS];
 
 // find_pixels points at the size x size pixels from (tile.y + shift, tile.x + shift) on; at zeros outside the image.
 INLINE void find_pixels(const float **pixel, const int size, const float *x, int64_t stride, const struct tiling *t,
@@ -176,10 +174,6 @@ NOINLINE void load_output_grad_tiles(const float *dy, int64_t stride, int64_t re
     for (; c < channels; c += VL) transform_output_grad(pixel, c, real - c, out + panel_column(c), step);
   }
 }
-
-// epilogue is what is added to a convolution or product on the way out; either may be NULL, and add may be the
-// output itself.
-struct epilogue { const float *bias, *add; int relu; };
 
 INLINE void store_tile(const vec y[16], float *out, struct epilogue e, int64_t c, const int64_t left, int64_t rows,
                        int64_t columns, int64_t w, int64_t k) {

@@ -27,17 +27,19 @@ static void run(struct cpu_step s) {
   }
 }
 
-static void compare(const char *what, const float *got, const double *want, int64_t n) {
+static void compare_to(double most, const char *what, const float *got, const double *want, int64_t n) {
   double d = 0, w = 0;
   for (int64_t i = 0; i < n; i++) {
     d += (got[i] - want[i]) * (got[i] - want[i]);
     w += want[i] * want[i];
   }
-  if (!(sqrt(d) <= 1e-5 * sqrt(w))) {
+  if (!(sqrt(d) <= most * sqrt(w))) {
     printf("%s %s: relative distance %g\n", isa->name, what, sqrt(d / w));
     failures++;
   }
 }
+
+static void compare(const char *what, const float *got, const double *want, int64_t n) { compare_to(1e-5, what, got, want, n); }
 
 struct conv { int64_t n, h, w, c, oh, ow, k, kh, kw, stride, pad, pad_x; };
 
@@ -72,6 +74,35 @@ static void winograd(const struct conv *g, const float *x, float *w, float *u, f
   for (int64_t panels = 1; panels <= 3; panels += 2)
     run((struct cpu_step){CPU_wino_forward, (int)((total + panels - 1) / panels), {(float *)x, u, y, bias, add},
                           {g->n, g->h, g->w, c, k, panels, 0, k, 0}, {0}});
+}
+
+static int64_t round32(int64_t n) { return (n + 31) / 32 * 32; }
+
+// bf16 compares the kernels that round their operands: those of these tests are bf16 already.
+static void bf16(const struct conv *g, float *x, float *w, float *dy, float *bias, float *add, float *y, float *dx,
+                 float *dw, const double *wy, const double *wx, const double *ww) {
+  const int64_t taps = g->kh * g->kw, nx = g->n * g->h * g->w * g->c, ny = g->n * g->h * g->w * g->k, nw = taps * g->c * g->k;
+  const int64_t cp = round32(g->c), kp = round32(g->k), border = g->kh / 2, lines = g->n * (g->h + border) + border;
+  float *packed = numbers(taps * cp * kp / 2, 12), *slabs = numbers(2 * nw, 13);
+  for (int64_t each = 1; each <= lines; each += lines / 2 + 1)
+    for (int64_t outputs = 32; outputs <= 64; outputs += 32) {
+      const int64_t parts = (lines + each - 1) / each;
+      run((struct cpu_step){CPU_bf16_weights, (int)(kp / 32), {w, packed}, {taps, g->c, g->k, 0}, {0}});
+      run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->k + outputs - 1) / outputs)), {x, packed, y, bias, add},
+                            {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs}, {0}});
+      compare("bf16", y, wy, ny);
+      run((struct cpu_step){CPU_bf16_weights, (int)(cp / 32), {w, packed}, {taps, g->k, g->c, 1}, {0}});
+      run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->c + outputs - 1) / outputs)), {dy, packed, dx},
+                            {g->n, g->h, g->w, g->k, g->c, g->kh, each, outputs}, {0}});
+      compare("bf16 dx", dx, wx, nx);
+      const int64_t cn = (cp + outputs - 1) / outputs, kn = kp / 32, count = lines < 2 ? 1 : 2;
+      run((struct cpu_step){CPU_bf16_conv_dw, (int)(count * cn * kn), {x, dy, slabs},
+                            {g->n, g->h, g->w, g->c, g->k, g->kh, outputs, cn, 32, kn, count, each}, {0}});
+      run((struct cpu_step){CPU_sum_slabs, (int)((nw + 15) / 16), {slabs, dw}, {nw, count, 16}, {0}});
+      compare("bf16 dw", dw, ww, nw);
+    }
+  free(packed);
+  free(slabs);
 }
 
 static void convolution(struct conv g) {
@@ -143,6 +174,8 @@ static void convolution(struct conv g) {
     free(u);
     free(du);
   }
+  if (g.kh == g.kw && g.kh == 2 * g.pad + 1 && g.pad_x == g.pad && g.kh <= 3 && g.stride == 1)
+    bf16(&g, x, w, dy, bias, add, y, dx, dw, with, wx, ww);
   void *all[] = {x, w, dy, bias, add, y, dx, dw, slabs, wy, wx, ww, with};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
@@ -194,8 +227,16 @@ static void attention(int64_t n, int64_t tokens, int64_t width, int64_t heads) {
   compare("attention", y, want, size);
   run((struct cpu_step){CPU_attention_jvp, cut, {qkv, h, y}, {tokens, c, heads, 2, blocks}, {scale}});
   run((struct cpu_step){CPU_attention_dx, whole, {qkv, g, dqkv}, {tokens, c, heads, panels, 1}, {scale}});
+  // The softmax and its derivative are rounded to 8 bits.
+  double *wanted = malloc(3 * size * sizeof *wanted);
+  for (int64_t i = 0; i < 3 * size; i++) wanted[i] = dqkv[i];
+  const int64_t of32 = (tokens + 31) / 32, cuts = (of32 + 1) / 2;
+  run((struct cpu_step){CPU_bf16_attention, (int)(whole * cuts), {qkv, y}, {tokens, c, heads, 2, cuts}, {scale}});
+  compare_to(5e-3, "bf16 attention", y, want, size);
+  run((struct cpu_step){CPU_bf16_attention_dx, whole, {qkv, g, dqkv}, {tokens, c, heads, of32, 1}, {scale}});
+  compare_to(1e-2, "bf16 attention dx", dqkv, wanted, 3 * size);
   run((struct cpu_step){CPU_attention_dx2, whole, {qkv, g, h, dqkv}, {tokens, c, heads, panels, 1}, {scale}});
-  void *all[] = {qkv, h, g, y, dqkv, want, w};
+  void *all[] = {qkv, h, g, y, dqkv, want, w, wanted};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -280,8 +321,8 @@ static void programs(void) {
 }
 
 int main(void) {
-  const char *names[] = {"avx512", "avx2", "baseline"};
-  for (int i = 0; i < 3; i++) {
+  const char *names[] = {"amx", "avx512", "avx2", "baseline"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     if (!(isa = cpu_find_isa(names[i]))) continue;
     const struct conv shapes[] = {
         {2, 7, 9, 16, 0, 0, 32, 3, 3, 1, 1, 1}, {3, 5, 4, 40, 0, 0, 24, 3, 3, 1, 1, 1}, {1, 3, 3, 1, 0, 0, 17, 3, 3, 1, 1, 1},

@@ -1,0 +1,112 @@
+package cpu
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/op"
+	"ddpmlab/ddpm/philox"
+)
+
+// TestBFloat16 computes convolutions, products and their gradients in both precisions, on
+// numbers that are bfloat16 already, so that nothing is rounded but the sums.
+func TestBFloat16(t *testing.T) {
+	for _, isa := range []string{"amx", "avx512", "avx2", "baseline"} {
+		t.Run(isa, func(t *testing.T) {
+			t.Setenv("DDPMLAB_CPU", isa)
+			if _, err := New(1); err != nil {
+				t.Skip(err)
+			}
+			for _, s := range []struct{ n, h, w, c, k, taps int }{
+				{2, 7, 7, 32, 64, 3},
+				{1, 1, 1, 16, 16, 3},
+				{3, 5, 9, 40, 72, 3},
+				{1, 33, 20, 32, 32, 3},
+				{2, 4, 4, 160, 352, 3},
+				{2, 7, 7, 32, 64, 1},
+				{3, 5, 9, 40, 72, 1},
+				{7, 1, 1, 128, 256, 1},
+				{70, 8, 8, 16, 48, 1},
+			} {
+				g := engine.NewGraph()
+				x, w := g.Input("x", s.n, s.h, s.w, s.c), g.Input("w", s.taps, s.taps, s.c, s.k)
+				gy, b := g.Input("gy", s.n, s.h, s.w, s.k), g.Input("b", s.k)
+				y := op.Conv(x, w, 1, s.taps/2)
+				d, err := op.VJP(y, gy, []*op.Node{x, w})
+				if err != nil {
+					t.Fatal(err)
+				}
+				biased := op.Add(op.Add(y, op.Broadcast(b, op.PerChannel, y.Shape(), 0)), gy)
+				spec := engine.Spec{Inputs: []*op.Node{x, w, gy, b}, Outputs: []*op.Node{biased, d[0], d[1]}}
+				want := evaluate(t, spec, engine.Float32, 1)
+				for threads := 1; threads <= 3; threads++ {
+					got := evaluate(t, spec, engine.BFloat16, threads)
+					for i, name := range []string{"forward", "dx", "dw"} {
+						if e := distance(got[i], want[i]); !(e < 1e-5) {
+							t.Errorf("%v %s on %d threads: relative distance %g", s, name, threads, e)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+func evaluate(t *testing.T, spec engine.Spec, precision engine.Precision, threads int) [][]float32 {
+	t.Helper()
+	dev, err := New(threads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev.(*device).imitate = true
+	spec.Precision = precision
+	p, err := engine.Compile(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := dev.NewState(p.ParamLen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	e, err := dev.Load(p, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if plan := e.Explain(); strings.Contains(plan, "bf16") != (precision != engine.Float32) {
+		t.Fatalf("precision %v:\n%s", precision, plan)
+	}
+	for i, v := range p.Inputs {
+		in := make([]float32, p.Values[v].Size())
+		philox.Key(1, fmt.Sprint(i)).Normals(in, 0, 0)
+		for j, x := range in {
+			in[j] = math.Float32frombits(math.Float32bits(x) &^ 0xffff)
+		}
+		e.Set(i, in)
+	}
+	if err := e.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var all [][]float32
+	for i, v := range p.Outputs {
+		out := make([]float32, p.Values[v].Size())
+		e.Get(i, out)
+		all = append(all, out)
+	}
+	return all
+}
+
+func distance(got, want []float32) float64 {
+	var d, n float64
+	for i, w := range want {
+		e := float64(got[i]) - float64(w)
+		d += e * e
+		n += float64(w) * float64(w)
+	}
+	return math.Sqrt(d / n)
+}
