@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 
 	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/engine/cpu"
 	"ddpmlab/ddpm/inception"
+	"ddpmlab/ddpm/npz"
 	"ddpmlab/ddpm/tensorfile"
 )
 
@@ -40,8 +43,8 @@ type InceptionOptions struct {
 const inceptionBatch = 16
 
 // OpenInception reads the weights from a file, as pytorch-fid distributes it
-// (pt_inception-2015-12-05-6726825d.pth) or another of PyTorch or safetensors with the
-// same tensors, and puts them on the processors. The file must have the SHA-256 of
+// (pt_inception-2015-12-05-6726825d.pth) or another of PyTorch, safetensors or an .npz
+// with the same tensors, and puts them on the processors. The file must have the SHA-256 of
 // pytorch-fid's; with AnyWeights only its tensors must be right. Close it after use.
 func OpenInception(path string, o InceptionOptions) (*Inception, error) {
 	sha, err := fileSHA256(path)
@@ -71,12 +74,39 @@ func OpenInception(path string, o InceptionOptions) (*Inception, error) {
 }
 
 func readInception(path string) ([]float32, error) {
+	if filepath.Ext(path) == ".npz" {
+		return readInceptionNPZ(path)
+	}
 	f, err := tensorfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	return inception.FromTorch(f.Tensors)
+}
+
+func readInceptionNPZ(path string) ([]float32, error) {
+	f, err := npz.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var tensors []tensorfile.Tensor
+	for _, name := range f.Names() {
+		if strings.HasSuffix(name, "num_batches_tracked") {
+			continue // of training
+		}
+		wide, shape, err := f.Float64s(name)
+		if err != nil {
+			return nil, err
+		}
+		x := make([]float32, len(wide))
+		for i, v := range wide {
+			x[i] = float32(v)
+		}
+		tensors = append(tensors, tensorfile.New(name, shape, x))
+	}
+	return inception.FromTorch(tensors)
 }
 
 func fileSHA256(path string) (string, error) {

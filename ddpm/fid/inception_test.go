@@ -1,8 +1,11 @@
 package fid_test
 
 import (
+	"archive/zip"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -56,6 +59,42 @@ func writeInception(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// saveNPZ writes the weights of a file as numpy.savez does, and returns its path.
+func saveNPZ(t *testing.T, path string) string {
+	t.Helper()
+	in, err := tensorfile.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out := filepath.Join(t.TempDir(), "weights.npz")
+	file, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := zip.NewWriter(file)
+	for _, x := range in.Tensors {
+		dims := strings.Trim(strings.ReplaceAll(fmt.Sprint(x.Shape), " ", ", "), "[]") + ","
+		head := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }\n", dims)
+		numbers, err := x.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := z.CreateHeader(&zip.FileHeader{Name: x.Name + ".npy", Method: zip.Store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := binary.LittleEndian.AppendUint16([]byte("\x93NUMPY\x01\x00"), uint16(len(head)))
+		if _, err := w.Write(slices.Concat(text, []byte(head), numbers)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(z.Close(), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 func TestInception(t *testing.T) {
@@ -133,6 +172,19 @@ func TestInception(t *testing.T) {
 	cancel()
 	if _, err := e.Outputs(cancelled, bytes, n, h, w, 3); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want that it was cancelled", err)
+	}
+	// The same weights as NumPy saves them.
+	saved, err := fid.OpenInception(saveNPZ(t, path), fid.InceptionOptions{AnyWeights: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer saved.Close()
+	again, err := saved.Outputs(ctx, bytes[:h*w*3], 1, h, w, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(again.Pool, all.Pool[:e.Dim()]) || saved.Name() == e.Name() {
+		t.Errorf("weights of an .npz give other features, or are called %q as those of the .pth", saved.Name())
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
