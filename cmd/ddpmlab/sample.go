@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"ddpmlab/ddpm"
+	"ddpmlab/ddpm/engine/device"
 	"ddpmlab/experiments"
 )
 
@@ -119,7 +120,12 @@ func sampleFile(ctx context.Context, c *ddpm.Checkpoint, p ddpm.Sampling, n, thr
 	if err != nil {
 		return err
 	}
-	net, err := ddpm.NewNetwork(c, ddpm.WithThreads(threads))
+	d, err := device.Open(os.Getenv(experiments.EnvDevice), threads)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	net, err := ddpm.NewNetwork(c, ddpm.WithDevice(d))
 	if err != nil {
 		return err
 	}
