@@ -15,6 +15,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"ddpmlab/ddpm/data"
 )
 
 // Checkpoint is a training run at one iteration: enough to sample from it and to
@@ -106,6 +108,10 @@ func (c *Checkpoint) Average(rate float64) ([]float32, error) {
 func differences(c1 Config, v1 Variant, c2 Config, v2 Variant) []string {
 	flat := func(c Config, v Variant, anneal bool) map[string]string {
 		c.Preset = ""
+		if !data.Fixed(c.Data) {
+			c.Data = "" // the sums of the images are compared
+		}
+		c.Broken = ""
 		c.EvalFirst, c.EvalEvery, c.EvalSamples, c.SamplingSteps, c.SamplingVariance = 0, 0, 0, 0, ""
 		c.MaxBadSteps = c.maxBadSteps()
 		if !anneal {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"ddpmlab/ddpm/data"
 	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/unet"
 )
@@ -51,8 +52,9 @@ const DefaultBadSteps = 10
 //
 // The optimizer is AdamW with betas 0.9 and 0.999 and eps 1e-8, as the authors'.
 type Config struct {
-	Preset string      `json:"preset"` // where the fields came from; decides no number
-	Data   string      `json:"data"`   // a name that data.Open knows
+	Preset string      `json:"preset"`           // where the fields came from; decides no number
+	Data   string      `json:"data"`             // a name that data.Open knows, or the path of files: see On
+	Broken string      `json:"broken,omitempty"` // what to do with broken files: data.Refuse or data.Skip; empty: refuse
 	Model  unet.Config `json:"model"`
 
 	T           int    `json:"t"`            // diffusion steps of training
@@ -154,7 +156,8 @@ func (c Config) Validate() error {
 		value any
 		want  string
 	}{
-		{c.Data != "", "data", c.Data, "the name of a data set, as \"fashion-mnist\"; start from ddpm.Tour()"},
+		{c.Data != "", "data", c.Data, "the name of a data set, as \"fashion-mnist\", or a path; start from ddpm.Tour()"},
+		{c.Broken == "" || c.Broken == data.Refuse || c.Broken == data.Skip, "broken", c.Broken, fmt.Sprintf("%q or %q", data.Refuse, data.Skip)},
 		{c.T >= 2 && c.T <= 1<<20, "t", c.T, "2 or more diffusion steps; the paper has 1000"},
 		{scheduleNames[c.Schedule] != nil, "schedule", c.Schedule, "\"cosine\" (the paper's) or \"linear\""},
 		{c.Loss == Simple || c.Loss == Hybrid, "loss", c.Loss, "\"simple\" (Eq. 6) or \"hybrid\" (with a learned variance)"},

@@ -2,10 +2,14 @@ package ddpm
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
+	"maps"
+	"slices"
 
 	"ddpmlab/internal/render"
 )
@@ -84,6 +88,25 @@ func (m Images) Grid(cols, scale int) image.Image {
 		}
 	}
 	return out
+}
+
+// PNG is Grid as a file of PNG with lines of text inside, as what made the images: keyword
+// and text, both of Latin-1.
+func (m Images) PNG(cols, scale int, text map[string]string) ([]byte, error) {
+	var buf bytes.Buffer
+	if err := png.Encode(&buf, m.Grid(cols, scale)); err != nil {
+		return nil, err
+	}
+	file := buf.Bytes()
+	const head = 8 + 12 + 13 // signature, and the chunk IHDR, which comes first
+	out := slices.Clone(file[:head])
+	for _, key := range slices.Sorted(maps.Keys(text)) {
+		chunk := append([]byte("tEXt"), key+"\x00"+text[key]...)
+		out = binary.BigEndian.AppendUint32(out, uint32(len(chunk)-4))
+		out = append(out, chunk...)
+		out = binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(chunk))
+	}
+	return append(out, file[head:]...), nil
 }
 
 // String tells number and shape, as "64 images of 28×28×1".

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+
+	"ddpmlab/ddpm/data"
 )
 
 // NumericsVersion counts the changes that give a seeded run other losses. It is
@@ -13,10 +15,14 @@ import (
 const NumericsVersion = 1
 
 // Key identifies a run by all that decides its numbers: the SHA-256, in hex, of the
-// canonical JSON of Config (without the preset's name), Variant, the data set's
-// SHA-256 and NumericsVersion.
+// canonical JSON of Config (without the preset's name and where the data lie), Variant,
+// the data set's SHA-256 and NumericsVersion.
 func Key(c Config, v Variant, dataSHA256 string) string {
 	c.Preset = ""
+	if !data.Fixed(c.Data) {
+		c.Data = "" // a path says where the images are; their sum, which
+	}
+	c.Broken = ""
 	if c.MaxBadSteps == DefaultBadSteps {
 		c.MaxBadSteps = 0 // keys from before there was this field
 	}

@@ -39,21 +39,41 @@ type VarianceDenoiser interface {
 // that ε implies is clipped to [-1, 1] first, which the authors' code does and which the
 // first step, dividing by √ᾱ_T = 5e-5, cannot do without.
 func Sample(ctx context.Context, d Denoiser, s *Schedule, p Sampling, first, n, h, w, c int) (Images, error) {
-	if err := p.Validate(s.T()); err != nil {
-		return Images{}, err
-	}
-	if n < 0 || h < 1 || w < 1 || c < 1 || first < 0 {
-		return Images{}, fmt.Errorf("sample %d images of %d×%d×%d from number %d; want sizes above 0", n, h, w, c, first)
-	}
-	short, err := p.respaced(s)
+	out := Images{H: h, W: w, C: c}
+	err := SampleTo(ctx, d, s, p, first, n, h, w, c, func(part Images) error {
+		if out.Pix == nil {
+			out = NewImages(n, h, w, c)
+			out.N = 0
+		}
+		copy(out.Pix[out.N*out.Size():], part.Pix)
+		out.N += part.N
+		return nil
+	})
 	if err != nil {
 		return Images{}, err
 	}
-	out := NewImages(n, h, w, c)
+	return out, nil
+}
+
+// SampleTo is Sample that hands the images to take as they are ready, in order, at most 64
+// at once, so that many take no more memory than few. What take gets is used again after it
+// returns; an error of take ends the sampling.
+func SampleTo(ctx context.Context, d Denoiser, s *Schedule, p Sampling, first, n, h, w, c int, take func(Images) error) error {
+	if err := p.Validate(s.T()); err != nil {
+		return err
+	}
+	if n < 0 || h < 1 || w < 1 || c < 1 || first < 0 {
+		return fmt.Errorf("sample %d images of %d×%d×%d from number %d; want sizes above 0", n, h, w, c, first)
+	}
+	short, err := p.respaced(s)
+	if err != nil {
+		return err
+	}
+	all := NewImages(min(n, chunk), h, w, c)
 	report := newProgress(ctx, "sample", fmt.Sprintf("sampling, %d steps", short.T()), int64(n), "images")
 	start := philox.Key(p.Seed, "x_T")
 	for from := 0; from < n; from += chunk {
-		part := out.Part(from, min(from+chunk, n))
+		part := all.Part(0, min(chunk, n-from))
 		for i := range part.N {
 			start.Normals(part.At(i), 0, uint32(first+from+i)) // Alg. 2 line 1
 		}
@@ -62,14 +82,18 @@ func Sample(ctx context.Context, d Denoiser, s *Schedule, p Sampling, first, n, 
 			state := stateOf(err)
 			report(int64(from), state)
 			if state == display.Interrupted {
-				return Images{}, fmt.Errorf("sampling stopped after %d of %d images: %w", from, n, cause(err))
+				return fmt.Errorf("sampling stopped after %d of %d images: %w", from, n, cause(err))
 			}
-			return Images{}, fmt.Errorf("sample images %d to %d of %d: %w", from, from+part.N, n, err)
+			return fmt.Errorf("sample images %d to %d of %d: %w", from, from+part.N, n, err)
+		}
+		if err := take(part); err != nil {
+			report(int64(from), display.Failed)
+			return err
 		}
 		report(int64(from+part.N), display.Running)
 	}
 	report(int64(n), display.Done)
-	return out, nil
+	return nil
 }
 
 // denoised is the x_0 that x_t and ε imply (Eq. 5 solved for x_0), clipped to

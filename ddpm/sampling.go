@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -65,6 +66,21 @@ func Samplers() []string { return slices.Sorted(maps.Keys(samplers)) }
 // Sampling is how a run with this configuration is sampled for its scores.
 func (c Config) Sampling() Sampling {
 	return Sampling{Steps: c.SamplingSteps, Variance: c.SamplingVariance, ClipDenoised: true, Seed: c.Seed}
+}
+
+// In is p in the steps that the text names, of a schedule of T: a number, as "100", or a
+// respacing, as "50,25,25" or "ddim50"; see Schedule.Respace.
+func (p Sampling) In(steps string, T int) (Sampling, error) {
+	if n, err := strconv.Atoi(steps); err == nil {
+		p.Steps, p.Respacing = n, ""
+		return p, p.Validate(T)
+	}
+	use, err := (&Schedule{Beta: make([]float64, T)}).Respace(steps)
+	if err != nil {
+		return p, err
+	}
+	p.Steps, p.Respacing = len(use), steps
+	return p, p.Validate(T)
 }
 
 func (p Sampling) sampler() string { return cmp.Or(p.Sampler, Ancestral) }

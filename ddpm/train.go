@@ -154,20 +154,12 @@ func (t *trainer) restore(c *Checkpoint) {
 
 // openData opens the data set unless there is one, and checks that it fits.
 func (t *trainer) openData() (err error) {
-	m := t.cfg.Model
 	if t.set == nil {
-		if t.set, err = data.Open(t.cfg.Data, m.Size); err != nil {
+		if t.set, err = t.cfg.OpenData(); err != nil {
 			return err
 		}
 	}
-	if h, w, c := t.set.Shape(); h != m.Size || w != m.Size || c != m.InChannels {
-		return fmt.Errorf("images of %s are %d×%d×%d; the model takes %d×%d×%d: change model.size or model.in_channels, or the data",
-			t.set.Name(), h, w, c, m.Size, m.Size, m.InChannels)
-	}
-	if n := t.set.Len(); t.cfg.Batch > n {
-		return fieldError("config", "batch", t.cfg.Batch, fmt.Sprintf("1 to %d, the images of %s", n, t.set.Name()))
-	}
-	return nil
+	return t.cfg.CheckData(t.set)
 }
 
 // checkResume reports why the checkpoint to resume from belongs to another run, with the

@@ -18,11 +18,11 @@ import (
 func (s *Store) openData(c ddpm.Config) (data.Set, error) {
 	s.opening.Lock()
 	defer s.opening.Unlock()
-	key := fmt.Sprintf("%s %d", c.Data, c.Model.Size)
+	key := fmt.Sprintf("%s %d %s", c.Data, c.Model.Size, c.Broken)
 	if set := s.sets[key]; set != nil {
 		return set, nil
 	}
-	set, err := data.Open(c.Data, c.Model.Size)
+	set, err := c.OpenData()
 	if err != nil {
 		return nil, err
 	}

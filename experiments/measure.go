@@ -185,6 +185,30 @@ func (s *Store) Draw(ctx context.Context, r *Run, n int, p ddpm.Sampling) (*Samp
 	return out, s.keepImages(ctx, r, c, m, out.Images.Pix)
 }
 
+// DrawTo is Draw that hands the images to take as they are ready, so that many take no
+// more memory than few. Nothing is looked up or kept.
+func (s *Store) DrawTo(ctx context.Context, r *Run, n int, p ddpm.Sampling, take func(ddpm.Images) error) error {
+	if n < 1 {
+		return fmt.Errorf("%d samples; want 1 or more", n)
+	}
+	if err := p.Validate(r.Config.T); err != nil {
+		return err
+	}
+	c, err := s.newest(ctx, r)
+	if err != nil {
+		return err
+	}
+	return s.withNetwork(ctx, r, c, func(net *ddpm.Network, schedule *ddpm.Schedule) error {
+		report := newReport(ctx, "samples-"+r.ID, fmt.Sprintf("%s: samples in %s", r.Variant, inSteps(p.Steps)))
+		m := r.Config.Model
+		if err := ddpm.SampleTo(report.context(ctx), net, schedule, p, 0, n, m.Size, m.Size, m.InChannels, take); err != nil {
+			return report.failed(err)
+		}
+		report.done()
+		return nil
+	})
+}
+
 // recallImages reads pixels that were drawn before.
 func (s *Store) recallImages(ctx context.Context, subject string, m method, pix []float32) (bool, error) {
 	var sum string

@@ -138,6 +138,9 @@ func (s *Store) newTraining(c ddpm.Config, v ddpm.Variant) (*training, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.CheckData(set); err != nil { // before the scores' reference is measured
+		return nil, err
+	}
 	return &training{config: c, variant: v.Normal(), set: set, key: ddpm.Key(c, v, set.SHA256())}, nil
 }
 

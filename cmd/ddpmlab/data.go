@@ -5,9 +5,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
+	"ddpmlab/ddpm"
 	"ddpmlab/ddpm/data"
+	"ddpmlab/internal/display"
 	"ddpmlab/internal/render"
 	"ddpmlab/internal/suggest"
 )
@@ -25,7 +30,8 @@ func fullSizeOf(name string) int {
 
 var dataList = command{
 	name:     "data list",
-	synopsis: "List the data sets, and whether they are here",
+	synopsis: "List the data sets that have a name, and whether they are here",
+	help:     "Training takes any other images by their path: see `ddpmlab data info`.",
 	examples: []string{"data list"},
 	setup: func(*flag.FlagSet) action {
 		return func(_ context.Context, _ []string, w world) error {
@@ -41,9 +47,9 @@ var dataList = command{
 
 // dataState tells how many images the set has and whether it can be used, each in a few words.
 func dataState(name string) (count, state string) {
-	s, err := data.Open(name, fullSizeOf(name))
-	if _, ok := errors.AsType[*data.NotFoundError](err); ok {
-		return "–", "not here; `ddpmlab data fetch " + name + "` brings it"
+	s, err := openSet(name, 0, data.Options{})
+	if e, ok := errors.AsType[*data.NotFoundError](err); ok {
+		return "–", "not here; " + e.Cure
 	}
 	if err != nil {
 		return "–", err.Error()
@@ -54,58 +60,131 @@ func dataState(name string) (count, state string) {
 
 var dataInfo = command{
 	name:     "data info",
-	args:     "NAME",
-	synopsis: "Describe a data set: images, classes, checksum",
-	examples: []string{"data info fashion-mnist", "data info fashion-mnist --size 14"},
+	args:     "PATH",
+	synopsis: "Describe a data set: format, images, classes, checksum",
+	help: `PATH is a file or folder with images, or the name of a set. What it is is found by what is in it: ` + strings.Join(data.Formats(), "; ") + `.
+
+Image files are cropped and resized to --size as guided-diffusion does it, those of an LMDB as in its LSUN export.
+
+With --json: an object {name, format, files, images, height, width, channels, counts, classes, sizes, crop, broken,
+left, sha256}.`,
+	examples: []string{"data info cifar-10-batches-py", "data info photos --size 64 --grid photos.png", "data info fashion-mnist --size 14"},
 	setup: func(f *flag.FlagSet) action {
-		size := f.Int("size", fullSize, "images of `N`×N pixels")
-		dir := f.String("dir", "", "`FOLDER` with the set's files; default: where `ddpmlab data fetch` and Debian put them")
+		size := f.Int("size", 0, "images of `N`×N pixels; default: as they are, or 64 if they are of several sizes")
+		dir := f.String("dir", "", "`FOLDER` with the files of a set that has a name; default: where `ddpmlab data fetch` and Debian put them")
+		broken := brokenFlag(f)
+		grid := f.String("grid", "", "draw images from all over it into `FILE`.png")
+		n := f.Int("n", 64, "draw `N` images")
+		asJSON := jsonFlag(f)
 		return func(_ context.Context, args []string, w world) error {
-			if err := knownData(args[0]); err != nil {
-				return err
+			if *grid != "" {
+				if strings.ToLower(filepath.Ext(*grid)) != ".png" {
+					return usagef("--grid is %q; want a name that ends in .png", *grid)
+				}
+				if err := checkOut("--grid", *grid); err != nil {
+					return err
+				}
 			}
-			s, err := data.OpenFrom(args[0], *size, *dir)
+			if *n < 1 || *n > 1<<16 {
+				return usagef("-n is %d; want 1 to %d images", *n, 1<<16)
+			}
+			s, err := openSet(args[0], *size, data.Options{Dir: *dir, Broken: *broken})
 			if err != nil {
 				return err
 			}
-			return printf(w.out, "%v\n", dataTable(s))
+			if *grid == "" {
+				*n = 0
+			}
+			card, err := ddpm.Describe(s, *n)
+			if err != nil {
+				return err
+			}
+			if *grid != "" {
+				file, err := gridPNG(card.Images, nil)
+				if err != nil {
+					return fmt.Errorf("write %s: %w", *grid, err)
+				}
+				if err := writeFile(*grid, file); err != nil {
+					return err
+				}
+			}
+			if *asJSON {
+				return printJSON(w.out, struct {
+					Name     string `json:"name"`
+					Images   int    `json:"images"`
+					Height   int    `json:"height"`
+					Width    int    `json:"width"`
+					Channels int    `json:"channels"`
+					Counts   []int  `json:"counts"`
+					SHA256   string `json:"sha256"`
+					data.Info
+				}{card.Name, card.N, card.Height, card.Width, card.Channels, card.Counts, card.SHA256, card.Info})
+			}
+			return printf(w.out, "%v\n", card)
 		}
 	},
 }
 
-// dataTable describes a set.
-func dataTable(s data.Set) *render.Table {
-	h, w, c := s.Shape()
-	var classes []int
-	for i := range s.Len() {
-		for s.Label(i) >= len(classes) {
-			classes = append(classes, 0)
-		}
-		classes[s.Label(i)]++
+// mixedSize is the size at which sets of images of several sizes are described.
+const mixedSize = 64
+
+// openSet opens a set at its own size if size is 0.
+func openSet(name string, size int, o data.Options) (data.Set, error) {
+	if err := misspelt(name); err != nil {
+		return nil, err
 	}
-	t := &render.Table{Columns: render.Left("Data set", s.Name())}
-	t.Add("images", fmt.Sprint(s.Len()))
-	t.Add("shape", fmt.Sprintf("%d×%d×%d (height, width, channels)", h, w, c))
-	t.Add("images by class", strings.Trim(fmt.Sprint(classes), "[]"))
-	t.Add("SHA-256", s.SHA256())
-	return t
+	if size != 0 {
+		return data.OpenWith(name, size, o)
+	}
+	if data.Fixed(name) {
+		return data.OpenWith(name, fullSizeOf(name), o)
+	}
+	s, err := data.OpenWith(name, 0, o)
+	if _, ok := errors.AsType[*data.MixedError](err); ok {
+		return data.OpenWith(name, mixedSize, o)
+	}
+	return s, err
+}
+
+// misspelt refuses what is no file and nearly the name of a set.
+func misspelt(name string) error {
+	if !slices.Contains(data.Names(), name) && suggest.Nearest(name, data.Names()) != "" && !exists(name) {
+		return errors.New(suggest.Unknown("data set", name, data.Names(), ""))
+	}
+	return nil
+}
+
+func brokenFlag(f *flag.FlagSet) *string {
+	return f.String("broken", data.Refuse, "`WHAT` to do with image files that are broken: "+data.Refuse+" them, or "+data.Skip+" them")
 }
 
 var dataFetch = command{
 	name:     "data fetch",
 	args:     "NAME",
 	synopsis: "Bring a data set's files to this machine",
-	help: `Copies them from Debian's package where that is installed, otherwise downloads them (26 MB). Files are kept only when
-their SHA-256 is the published one. The 10,000 images of fashion-mnist that training uses are built in and need no
-fetching; this brings the other 60,000, which the feature extractor of the scores was trained on.`,
-	examples: []string{"data fetch fashion-mnist", "data fetch fashion-mnist --dir data"},
+	help: `cifar10 is the binary version from its authors' site (162 MB). The 10,000 images of fashion-mnist that training
+uses are built in and need no fetching; fetching it brings the other 60,000, which the feature extractor of the scores
+was trained on, from Debian's package where that is installed, otherwise from its authors (26 MB). Of the paper's other
+sets it says where to get them.
+
+Files are kept only when their SHA-256 is the published one. An interrupted download goes on where it stopped.`,
+	examples: []string{"data fetch cifar10", "data fetch fashion-mnist --dir data"},
 	setup: func(f *flag.FlagSet) action {
 		dir := f.String("dir", "", "`FOLDER` to put them in; default: ddpmlab/data in the user's cache folder")
 		return func(ctx context.Context, args []string, w world) error {
-			if err := knownData(args[0]); err != nil {
-				return err
+			if !slices.Contains(data.Names(), args[0]) {
+				return errors.New(suggest.Unknown("data set", args[0], data.Names(), "there are: "+strings.Join(data.Names(), ", ")))
 			}
-			fetched, err := data.Fetch(ctx, args[0], *dir)
+			shown, done := watch(ctx, w)
+			began := time.Now()
+			fetched, err := data.Fetch(ctx, args[0], *dir, func(n, total int64) {
+				p := display.Progress{ID: "fetch", Title: "fetch " + args[0], Done: n >> 20, Total: total >> 20, Unit: "MB", Elapsed: time.Since(began)}
+				if n == total {
+					p.State = display.Done
+				}
+				display.FromContext(shown).Progress(p)
+			})
+			done()
 			for _, f := range fetched {
 				from := "was there and is right"
 				if f.From != "" {
@@ -118,14 +197,4 @@ fetching; this brings the other 60,000, which the feature extractor of the score
 			return err
 		}
 	},
-}
-
-// knownData refuses the name of no data set.
-func knownData(name string) error {
-	for _, n := range data.Names() {
-		if n == name {
-			return nil
-		}
-	}
-	return errors.New(suggest.Unknown("data set", name, data.Names(), "there are: "+strings.Join(data.Names(), ", ")))
 }

@@ -71,7 +71,9 @@ func examine(ctx context.Context, db string, threads int, env func(string) strin
 	checks = append(checks, checkGPU()...)
 	checks = append(checks, checkDevice(env(experiments.EnvDevice), threads))
 	for _, name := range data.Names() {
-		checks = append(checks, checkData(name))
+		if data.Fixed(name) {
+			checks = append(checks, checkData(name))
+		}
 	}
 	return append(checks, checkDatabase(ctx, db),
 		checkTool(ctx, "Python", "needed for JupyterLab and some tests", "install Python 3.11 or newer", "python3", "--version"),

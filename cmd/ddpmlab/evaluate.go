@@ -337,7 +337,7 @@ and their SHA-256. --images adds the images as arr_0, which precision, recall an
 			if !strings.HasSuffix(*out, ".npz") {
 				return usagef("--out is %q; want a name that ends in .npz", *out)
 			}
-			if err := checkOut(*out); err != nil {
+			if err := checkOut("--out", *out); err != nil {
 				return err
 			}
 			shown, done := watch(ctx, w)

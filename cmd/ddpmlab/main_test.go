@@ -22,12 +22,18 @@ func TestMain(m *testing.M) {
 
 // Each script runs the program in a folder of its own, without the caller's database.
 func TestScripts(t *testing.T) {
+	sets, err := filepath.Abs("../../ddpm/data/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata",
 		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DDPMLAB_DB", "")
 			e.Setenv("DDPMLAB_DATA", "")
+			e.Setenv("SETS", sets)
+			e.Setenv("WEIGHTS", filepath.Join(sets, "../../testdata/small.pt"))
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
 			return writeTensors(e.WorkDir)
 		},

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -18,13 +19,30 @@ func TestNPZ(t *testing.T) {
 	for i := range m.Pix {
 		m.Pix[i] = float32(i)/15 - 1
 	}
-	file, err := npz(m)
+	var buf bytes.Buffer
+	out, err := newNPZ(&buf, 3, 2, 5, 1, `{"steps": 7}`)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := out.write(m.Part(0, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.close(); err == nil {
+		t.Error("closed with an image missing")
+	}
+	if err := errors.Join(out.write(m.Part(2, 3)), out.close()); err != nil {
+		t.Fatal(err)
+	}
+	if out.write(m.Part(0, 1)) == nil {
+		t.Error("written more than there is room for")
+	}
+	file := buf.Bytes()
 	z, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil || len(z.File) != 1 || z.File[0].Name != "arr_0.npy" {
 		t.Fatalf("got %v, %v, want arr_0.npy alone", z, err)
+	}
+	if z.Comment != `{"steps": 7}` {
+		t.Errorf("comment %q", z.Comment)
 	}
 	r, err := z.File[0].Open()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -54,6 +55,9 @@ func (t *threadCount) String() string { return strconv.Itoa(int(*t)) }
 
 func (t *threadCount) Set(s string) error {
 	n, err := strconv.Atoi(s)
+	if most := max(64, 8*runtime.NumCPU()); err == nil && n > most {
+		return fmt.Errorf("0 to %d: this machine has %d cores, and more threads than that only wait for each other", most, runtime.NumCPU())
+	}
 	if err != nil || n < 0 {
 		return errors.New("1 or more threads, or 0 for one a core")
 	}

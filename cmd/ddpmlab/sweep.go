@@ -87,7 +87,7 @@ func base(preset, variant string, fields assignments) (c ddpm.Config, v ddpm.Var
 			return c, v, fmt.Errorf("--set: %w", err)
 		}
 	}
-	return c, v, knownData(c.Data)
+	return c, v, misspelt(c.Data)
 }
 
 // axisFlags collects the axes of several flags.

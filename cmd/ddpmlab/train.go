@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -53,6 +54,7 @@ type trainFlags struct {
 	group           *string
 	rerun           *bool
 	checkpoints     *int
+	broken          *string
 	threads         *int
 }
 
@@ -67,7 +69,8 @@ func newTrainFlags(f *flag.FlagSet) *trainFlags {
 	f.StringVar(&o.switches.GradPenaltyMode, "grad-penalty-mode", "", "`MODE` of the penalty: hutchinson (the default), ones or exact")
 	f.IntVar(&o.switches.GradPenaltyDraws, "grad-penalty-draws", 0, "`N` random vectors for hutchinson; default 1")
 	f.StringVar(&o.switches.GammaSchedule, "gamma-schedule", "", "`SHAPE` of γ over t: constant (the default), rising, falling or points as 0:0,999:1")
-	f.StringVar(&o.config.Data, "data", "", "data set `NAME`: "+strings.Join(data.Names(), " or ")+"; default: the preset's")
+	f.StringVar(&o.config.Data, "data", "", "train on the images in the file or folder `PATH`, or on the set of that name: "+strings.Join(data.Names(), ", ")+"; default: the preset's")
+	o.broken = brokenFlag(f)
 	f.IntVar(&o.config.Iterations, "iterations", 0, "train `N` iterations; default: the preset's")
 	f.IntVar(&o.config.Batch, "batch", 0, "`N` images an iteration; default: the preset's")
 	f.Float64Var(&o.config.LR, "lr", 0, "learning rate `X`; default: the preset's")
@@ -81,6 +84,74 @@ func newTrainFlags(f *flag.FlagSet) *trainFlags {
 	o.threads = threadsFlag(f)
 	deviceFlag(f)
 	return o
+}
+
+// networkFlags say what network a file of weights is of.
+type networkFlags struct {
+	preset string
+	fields assignments
+}
+
+func newNetworkFlags(f *flag.FlagSet) *networkFlags {
+	o := &networkFlags{}
+	f.StringVar(&o.preset, "preset", "", "the network of a .pt or .safetensors is that of the configuration `NAME`: "+strings.Join(ddpm.PresetNames(), ", "))
+	f.Var(&o.fields, "set", "with the configuration's field, `NAME=VALUE`; may be repeated")
+	return o
+}
+
+// given names the flags that were given, if any.
+func (o *networkFlags) given(f *flag.FlagSet) string {
+	var names []string
+	for _, name := range []string{"preset", "set"} {
+		if given(f, name) {
+			names = append(names, "--"+name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// read reads a file of weights.
+func (o *networkFlags) read(path string) (*ddpm.Checkpoint, error) {
+	needs, err := ddpm.NeedsConfig(path)
+	if err != nil || !needs {
+		if o.preset != "" && err == nil {
+			err = usagef("%s knows its network; leave out --preset", path)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return ddpm.ReadWeights(path, ddpm.Config{})
+	}
+	if o.preset == "" {
+		fit, err := ddpm.FittingPresets(path)
+		if err != nil {
+			return nil, err
+		}
+		cure := "it fits none; start from the nearest, and change it with --set, as --set model.channels=64"
+		if len(fit) > 0 {
+			cure = "it fits " + strings.Join(fit, " and ")
+		}
+		return nil, usagef("%s holds weights and not what network they are of: say --preset NAME; %s", path, cure)
+	}
+	c, err := preset(o.preset)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range o.fields {
+		if err := setField(&c, a); err != nil {
+			return nil, err
+		}
+	}
+	return ddpm.ReadWeights(path, c)
+}
+
+// preset is the configuration with that name.
+func preset(name string) (ddpm.Config, error) {
+	c, err := ddpm.Preset(name)
+	if err != nil {
+		return c, errors.New(suggest.Unknown("preset", name, ddpm.PresetNames(), "there are: "+strings.Join(ddpm.PresetNames(), ", ")))
+	}
+	return c, nil
 }
 
 // variantNames are those that ddpm.ParseVariant takes, in the paper's order.
@@ -126,8 +197,8 @@ func (o *trainFlags) run(ctx context.Context, f *flag.FlagSet, w world) error {
 
 // order is the configuration and variant that the flags describe.
 func (o *trainFlags) order(f *flag.FlagSet) (c ddpm.Config, v ddpm.Variant, err error) {
-	if c, err = ddpm.Preset(o.preset); err != nil {
-		return c, v, errors.New(suggest.Unknown("preset", o.preset, ddpm.PresetNames(), "there are: "+strings.Join(ddpm.PresetNames(), ", ")))
+	if c, err = preset(o.preset); err != nil {
+		return c, v, err
 	}
 	if v, err = ddpm.ParseVariant(o.variant); err != nil {
 		return c, v, errors.New(suggest.Unknown("variant", o.variant, variantNames,
@@ -140,8 +211,8 @@ func (o *trainFlags) order(f *flag.FlagSet) (c ddpm.Config, v ddpm.Variant, err 
 	}
 	f.Visit(func(g *flag.Flag) {
 		switch g.Name {
-		case "data":
-			c.Data = o.config.Data
+		case "broken":
+			c.Broken = *o.broken
 		case "iterations":
 			c.Iterations = o.config.Iterations
 		case "batch":
@@ -166,7 +237,44 @@ func (o *trainFlags) order(f *flag.FlagSet) (c ddpm.Config, v ddpm.Variant, err 
 			v.GammaSchedule = o.switches.GammaSchedule
 		}
 	})
-	return c, v, cmp.Or(knownData(c.Data), c.Validate(), v.Validate())
+	if c, err = o.onData(c, v, given(f, "data")); err != nil {
+		return c, v, err
+	}
+	return c, v, cmp.Or(c.Validate(), v.Validate())
+}
+
+// onData is the configuration for the data asked for: with their channels and, where the
+// command line leaves it open, their size. Data that are not here are refused now.
+func (o *trainFlags) onData(c ddpm.Config, v ddpm.Variant, asked bool) (ddpm.Config, error) {
+	if c.Broken == data.Refuse {
+		c.Broken = ""
+	}
+	if err := cmp.Or(c.Validate(), v.Validate()); err != nil {
+		return c, err
+	}
+	if !asked {
+		_, err := c.OpenData()
+		return c, err
+	}
+	name := o.config.Data
+	if err := misspelt(name); err != nil {
+		return c, err
+	}
+	on, err := c.On(name)
+	if err != nil {
+		return c, err
+	}
+	for _, a := range o.fields { // what was asked for stays as it is, and CheckData says whether it fits
+		if err := setField(&on, a); err != nil {
+			return c, err
+		}
+	}
+	return on, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // setField sets one field of the configuration, by its name in JSON.

@@ -6,10 +6,15 @@
 // training set of the diffusion models and the reference set of their scores.
 // "fashion-mnist-train", its other 60,000 images, is read from a folder; the
 // feature extractor of package fid was trained on those.
+//
+// Any other set is the user's files: OpenPath tells their format by what is in them, from
+// the rows of one table (open.go), and reads images as they are asked for.
 package data
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 )
@@ -33,39 +38,73 @@ type Set interface {
 	Read(i int, dst []float32) error
 }
 
-// Names lists the sets that Open knows.
-func Names() []string { return []string{fashionTest, fashionTrain, toyName} }
+// Names lists the sets that Open knows by a name. "fashion-mnist" and "toy" are built in;
+// the others are looked for in Folders.
+func Names() []string {
+	names := []string{fashionTest, fashionTrain, toyName}
+	for _, k := range known {
+		names = append(names, k.name)
+	}
+	return names
+}
 
-// Open returns the set called name with images of size×size pixels.
+// Fixed reports whether the name stands for the same images everywhere, as that of a set
+// in Fashion-MNIST does; a path, or the name of a set that users bring, does not.
+func Fixed(name string) bool {
+	_, published := sources[name]
+	return published || name == toyName
+}
+
+// Open returns the set called name, one of Names, or that in the file or folder name, with
+// images of size×size pixels; see OpenPath for the latter.
 //
 // Fashion-MNIST comes in size 28, as published, and 14, where every pixel is
 // the mean of 2×2 published ones. The files of "fashion-mnist-train" are looked
 // for in the folders that Folders lists; use OpenFrom to name one. Files that
 // are not byte for byte the published ones are refused.
-func Open(name string, size int) (Set, error) { return OpenFrom(name, size, "") }
+func Open(name string, size int) (Set, error) { return OpenWith(name, size, Options{}) }
 
 // OpenFrom is Open with the files of the set in the folder dir and nowhere
 // else. An empty dir means the folders of Open; a set that is built in needs
 // none and ignores it.
 func OpenFrom(name string, size int, dir string) (Set, error) {
+	return OpenWith(name, size, Options{Dir: dir})
+}
+
+// OpenWith is Open with options.
+func OpenWith(name string, size int, o Options) (Set, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
 	if name == toyName {
 		if size != toySize {
 			return nil, fmt.Errorf("data set %s has no images of size %d; its size is %d", name, size, toySize)
 		}
 		return toy{}, nil
 	}
-	src, ok := sources[name]
-	if !ok {
-		return nil, fmt.Errorf("unknown data set %q; the sets are %s", name, strings.Join(Names(), ", "))
+	if src, ok := sources[name]; ok {
+		if !slices.Contains(src.sizes, size) {
+			return nil, fmt.Errorf("data set %s has no images of size %d; its sizes are %s", name, size, join(src.sizes))
+		}
+		s, err := src.open(size, o.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("data set %s: %w", name, err)
+		}
+		return s, nil
 	}
-	if !slices.Contains(src.sizes, size) {
-		return nil, fmt.Errorf("data set %s has no images of size %d; its sizes are %s", name, size, join(src.sizes))
+	for _, k := range known {
+		if k.name == name {
+			path, err := k.find(o.Dir)
+			if err != nil {
+				return nil, err
+			}
+			return OpenPath(path, size, o)
+		}
 	}
-	s, err := src.open(size, dir)
-	if err != nil {
-		return nil, fmt.Errorf("data set %s: %w", name, err)
+	if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) && !strings.ContainsAny(name, "/\\.") {
+		return nil, fmt.Errorf("unknown data set %q; give the path of a file or folder, or one of %s", name, strings.Join(Names(), ", "))
 	}
-	return s, nil
+	return OpenPath(name, size, o)
 }
 
 // ReadRange returns images first to first+n-1 of s, n×H×W×C numbers.

@@ -166,7 +166,7 @@ func (f published) find(dir string) (string, error) {
 			}
 		}
 	}
-	return "", &NotFoundError{File: f.name, Folders: folders}
+	return "", &NotFoundError{File: f.name, Folders: folders, Cure: fashionCure}
 }
 
 func trimGz(name string) string { return name[:len(name)-len(".gz")] }

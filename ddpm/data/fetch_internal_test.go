@@ -140,8 +140,10 @@ func TestFetchCancelled(t *testing.T) {
 }
 
 func TestFetchUnknown(t *testing.T) {
-	if _, err := Fetch(t.Context(), "cifar10", t.TempDir()); err == nil || !strings.Contains(err.Error(), "fashion-mnist") {
-		t.Errorf("error %v, want the names", err)
+	for name, want := range map[string]string{"cifar": "fashion-mnist-train and cifar10", "imagenet32": "image-net.org"} {
+		if _, err := Fetch(t.Context(), name, t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", name, err, want)
+		}
 	}
 }
 

@@ -36,14 +36,17 @@ func cacheFolder() (string, error) {
 	return filepath.Join(d, "ddpmlab", "data"), nil
 }
 
-// NotFoundError tells that a file of a set is in none of the folders searched.
+// NotFoundError tells that a file or folder of a set is in none of the folders searched.
 type NotFoundError struct {
 	File    string
 	Folders []string
+	Cure    string // how to get it
 }
 
 // Error is one sentence that ends with the cure.
 func (e *NotFoundError) Error() string {
-	return fmt.Sprintf("%s is not in %s; run `ddpmlab data fetch fashion-mnist-train` or `apt install dataset-fashion-mnist`, or set DDPMLAB_DATA to its folder",
-		e.File, strings.Join(e.Folders, ", "))
+	return fmt.Sprintf("%s is not in %s; %s", e.File, strings.Join(e.Folders, ", "), e.Cure)
 }
+
+// fashionCure is how to get the files of Fashion-MNIST.
+const fashionCure = "run `ddpmlab data fetch fashion-mnist-train` or `apt install dataset-fashion-mnist`, or set DDPMLAB_DATA to its folder"

@@ -36,6 +36,11 @@ type (
 	}
 	// Persistent is an object that lies outside the pickle.
 	Persistent struct{ ID any }
+	// Far is a string that was left where it lies: see ReadFar.
+	Far struct {
+		Offset, Size int64
+		Text         bool // of characters, in UTF-8, not of bytes
+	}
 )
 
 // Get is the value of a key that is text, as string or Bytes.
@@ -65,20 +70,45 @@ const (
 	maxString = 1 << 30
 )
 
+// first is the first of the errors, so that a message has one line.
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 type mark struct{}
 
 type machine struct {
 	r     *bufio.Reader
 	stack []any
 	memo  map[uint32]any
+	far   *io.SectionReader // what r reads, if long strings are left in it
+	near  uint64            // the longest string that is not
+}
+
+// ReadFar is Read of the pickle that a file of size bytes begins with, in which strings of
+// more than near bytes are left where they lie: a description of an array takes no memory
+// for the array.
+func ReadFar(file io.ReaderAt, size int64, near int) (any, error) {
+	far := io.NewSectionReader(file, 0, size)
+	m := &machine{r: bufio.NewReader(far), memo: map[uint32]any{}, far: far, near: uint64(near)}
+	return m.read()
 }
 
 // Read reads one pickle from r, which it leaves at the byte after it. Memory grows with
 // what r delivers.
 func Read(r *bufio.Reader) (any, error) {
 	m := &machine{r: r, memo: map[uint32]any{}}
+	return m.read()
+}
+
+func (m *machine) read() (any, error) {
 	for {
-		code, err := r.ReadByte()
+		code, err := m.r.ReadByte()
 		if err == nil && code == '.' {
 			return m.pop()
 		}
@@ -139,6 +169,10 @@ func (m *machine) bytes(n int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return m.take(size)
+}
+
+func (m *machine) take(size uint64) ([]byte, error) {
 	if size > maxString {
 		return nil, fmt.Errorf("a string of %d bytes", size)
 	}
@@ -151,6 +185,37 @@ func (m *machine) bytes(n int) ([]byte, error) {
 		out = append(out, piece...)
 	}
 	return out, nil
+}
+
+// text pushes a string with a length of n bytes, or where it lies.
+func (m *machine) text(n int, text bool) error {
+	size, err := m.number(n)
+	if err != nil {
+		return err
+	}
+	if m.far != nil && size > m.near {
+		at, err := m.far.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return err
+		}
+		at -= int64(m.r.Buffered())
+		if size > uint64(m.far.Size()-at) {
+			return io.ErrUnexpectedEOF
+		}
+		if _, err := m.far.Seek(at+int64(size), io.SeekStart); err != nil {
+			return err
+		}
+		m.r.Reset(m.far)
+		return m.push(Far{at, int64(size), text})
+	}
+	b, err := m.take(size)
+	if err != nil {
+		return err
+	}
+	if text {
+		return m.push(string(b))
+	}
+	return m.push(Bytes(b))
 }
 
 func (m *machine) line() (string, error) {
@@ -184,9 +249,9 @@ func (m *machine) do(code byte) error {
 	case 'J', 'K', 'M':
 		v, err := m.number(map[byte]int{'J': 4, 'K': 1, 'M': 2}[code])
 		if code == 'J' {
-			return errors.Join(err, m.push(int64(int32(v))))
+			return first(err, m.push(int64(int32(v))))
 		}
-		return errors.Join(err, m.push(int64(v)))
+		return first(err, m.push(int64(v)))
 	case 0x8a: // LONG1
 		b, err := m.bytes(1)
 		if err != nil {
@@ -200,11 +265,9 @@ func (m *machine) do(code byte) error {
 		}
 		return m.push(math.Float64frombits(binary.BigEndian.Uint64(b[:])))
 	case 'X', 0x8c, 0x8d: // text
-		b, err := m.bytes(map[byte]int{'X': 4, 0x8c: 1, 0x8d: 8}[code])
-		return errors.Join(err, m.push(string(b)))
-	case 'B', 'C', 0x8e, 'T', 'U': // bytes
-		b, err := m.bytes(map[byte]int{'B': 4, 'C': 1, 0x8e: 8, 'T': 4, 'U': 1}[code])
-		return errors.Join(err, m.push(Bytes(b)))
+		return m.text(map[byte]int{'X': 4, 0x8c: 1, 0x8d: 8}[code], true)
+	case 'B', 'C', 0x8e, 0x96, 'T', 'U': // bytes; 0x96: bytes that can be changed
+		return m.text(map[byte]int{'B': 4, 'C': 1, 0x8e: 8, 0x96: 8, 'T': 4, 'U': 1}[code], false)
 	case ')':
 		return m.push(Tuple(nil))
 	case ']':
@@ -233,7 +296,7 @@ func (m *machine) do(code byte) error {
 			return m.push(&List{items})
 		}
 		d := &Dict{}
-		return errors.Join(setItems(d, items), m.push(d))
+		return first(setItems(d, items), m.push(d))
 	case 'a', 'e', 's', 'u':
 		return m.add(code)
 	case 'q', 'r', 0x94, 'h', 'j':
@@ -244,22 +307,22 @@ func (m *machine) do(code byte) error {
 			return err
 		}
 		name, err := m.line()
-		return errors.Join(err, m.push(Global{module, name}))
+		return first(err, m.push(Global{module, name}))
 	case 0x93: // STACK_GLOBAL
 		name, err1 := m.pop()
 		module, err2 := m.pop()
 		a, ok1 := Text(module)
 		b, ok2 := Text(name)
-		if err := errors.Join(err1, err2); err != nil || !ok1 || !ok2 {
-			return errors.Join(err, errors.New("a name that is no text"))
+		if err := first(err1, err2); err != nil || !ok1 || !ok2 {
+			return first(err, errors.New("a name that is no text"))
 		}
 		return m.push(Global{a, b})
 	case 'R', 0x81: // REDUCE, NEWOBJ
 		args, err1 := m.pop()
 		f, err2 := m.pop()
 		t, ok := args.(Tuple)
-		if err := errors.Join(err1, err2); err != nil || !ok {
-			return errors.Join(err, errors.New("a call without arguments"))
+		if err := first(err1, err2); err != nil || !ok {
+			return first(err, errors.New("a call without arguments"))
 		}
 		return m.push(&Call{Func: f, Args: t})
 	case 'b':
@@ -276,7 +339,7 @@ func (m *machine) do(code byte) error {
 		return nil
 	case 'Q':
 		id, err := m.pop()
-		return errors.Join(err, m.push(Persistent{id}))
+		return first(err, m.push(Persistent{id}))
 	}
 	return fmt.Errorf("instruction %#x, which no array or checkpoint needs", code)
 }
