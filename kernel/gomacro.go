@@ -43,6 +43,7 @@ type gomacro struct {
 	env     *fast.Env // the cells' global variables
 	fset    *token.FileSet
 	boxes   boxes           // of values of cells' types
+	folded  sync.Map        // fieldKey -> xr.Type, of what folded fields hold
 	methods sync.Map        // of cells' types, as functions: "T.M" -> reflect.Value
 	self    func(func(any)) // interpreted; hands over a *fast.Interp of the calling goroutine
 
@@ -133,7 +134,7 @@ func (g *gomacro) Eval(ctx context.Context, c source) ([]value, *fault) {
 	g.cells.Store(file, &cellRec{number: c.Number, lines: strings.Split(c.Source, "\n")})
 
 	g.session.Declare("ctx", typeIn(g.imports, "context", contextType))
-	cell, errs := g.session.Check(c.Number, c.Source)
+	cell, errs := g.session.CheckUsing(c.Number, c.Source, c.Packages)
 	if errs != nil {
 		return nil, errorsFault(c.Number, errs)
 	}

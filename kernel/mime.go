@@ -13,6 +13,7 @@ import (
 
 	"ddpmlab/internal/render"
 	"ddpmlab/kernel/display"
+	"ddpmlab/kernel/svg"
 	"ddpmlab/plots"
 )
 
@@ -123,6 +124,7 @@ func dataBundle(d display.Data) (b render.Bundle) {
 			}
 		}
 	}
+	drawSVG(&b)
 	for mime, meta := range d.Metadata {
 		if m, ok := meta.(map[string]any); ok {
 			if b.Meta == nil {
@@ -132,6 +134,27 @@ func dataBundle(d display.Data) (b render.Bundle) {
 		}
 	}
 	return b
+}
+
+// drawSVG adds to an SVG document what notebooks show that are not trusted: a PNG, or, of a
+// document that cannot be drawn here, the document as an image.
+func drawSVG(b *render.Bundle) {
+	doc := b.Data[render.SVG]
+	if doc == nil || b.Data[render.PNG] != nil {
+		return
+	}
+	const scale = 2 // for screens with fine pixels
+	if m, err := svg.Draw(doc, scale); err == nil {
+		var file bytes.Buffer
+		if err := png.Encode(&file, m); err == nil {
+			b.Set(render.PNG, file.Bytes())
+			b.SetSize(render.PNG, m.Rect.Dx()/scale, m.Rect.Dy()/scale)
+			return
+		}
+	}
+	if b.Data[render.HTML] == nil && bytes.Contains(doc, []byte("http://www.w3.org/2000/svg")) {
+		b.Set(render.HTML, fmt.Appendf(nil, `<img alt="SVG image" src="data:image/svg+xml;base64,%s">`, base64.StdEncoding.EncodeToString(doc)))
+	}
 }
 
 // imageBundle is an image as PNG.
@@ -149,11 +172,13 @@ func imageBundle(m image.Image) (b render.Bundle) {
 // saysItself reports whether the value has a text of its own.
 func saysItself(v value) bool {
 	for _, x := range v.candidates() {
-		switch x := x.(type) {
-		case *boxed:
-			if x.g.prints(x.t) {
+		if b := unbox(x); b != nil {
+			if b.g.prints(b.t) {
 				return true
 			}
+			continue
+		}
+		switch x.(type) {
 		case fmt.Stringer, error:
 			return true
 		}
@@ -177,6 +202,9 @@ func textOf(v value) (s string) {
 		if isNil(x) {
 			continue
 		}
+		if b := unbox(x); b != nil && !b.g.prints(b.t) {
+			continue
+		}
 		switch x := x.(type) {
 		case fmt.Stringer:
 			return x.String()
@@ -184,18 +212,24 @@ func textOf(v value) (s string) {
 			return x.Error()
 		}
 	}
+	if v.Converted != nil {
+		return fmt.Sprint(v.Converted)
+	}
 	if !v.V.CanInterface() {
 		return fmt.Sprint(v.V)
 	}
 	return fmt.Sprintf("%v", v.V.Interface())
 }
 
-// candidates are the values whose methods may show v: its box, itself, and a
-// pointer to it.
+// candidates are the values whose methods may show v: its box, itself, and pointers to
+// these.
 func (v value) candidates() []any {
 	var c []any
 	if v.Converted != nil {
 		c = append(c, v.Converted)
+		if p := unbox(v.Converted).pointer(); p != nil {
+			c = append(c, p)
+		}
 	}
 	if v.V.IsValid() && v.V.CanInterface() {
 		c = append(c, v.V.Interface())

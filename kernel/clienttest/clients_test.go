@@ -6,11 +6,15 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,15 +56,8 @@ func (c *clients) feed(stdin, name string, args ...string) string {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 6*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(),
-		"JUPYTER_PATH="+filepath.Join(c.dir, "share", "jupyter"), "JUPYTER_DATA_DIR="+filepath.Join(c.dir, "data"),
-		"JUPYTER_RUNTIME_DIR="+filepath.Join(c.dir, "runtime"), "JUPYTER_CONFIG_DIR="+filepath.Join(c.dir, "config"),
-		"IPYTHONDIR="+filepath.Join(c.dir, "ipython"), "DDPMLAB_HISTORY="+filepath.Join(c.dir, "history.sqlite"),
-		"DDPMLAB_DB="+filepath.Join(c.dir, "runs.db"),
-		"PATH="+filepath.Dir(c.python)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd := c.command(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
-	cmd.WaitDelay = 5 * time.Second
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -70,9 +67,22 @@ func (c *clients) feed(stdin, name string, args ...string) string {
 	return string(out)
 }
 
-// tour is a copy of the tour with a network so small that it takes seconds, and one more
-// cell.
-func (c *clients) tour(more string) string {
+// command is a command in that environment.
+func (c *clients) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(),
+		"JUPYTER_PATH="+filepath.Join(c.dir, "share", "jupyter"), "JUPYTER_DATA_DIR="+filepath.Join(c.dir, "data"),
+		"JUPYTER_RUNTIME_DIR="+filepath.Join(c.dir, "runtime"), "JUPYTER_CONFIG_DIR="+filepath.Join(c.dir, "config"),
+		"IPYTHONDIR="+filepath.Join(c.dir, "ipython"), "DDPMLAB_HISTORY="+filepath.Join(c.dir, "history.sqlite"),
+		"DDPMLAB_DB="+filepath.Join(c.dir, "runs.db"),
+		"PATH="+filepath.Dir(c.python)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// tour is a copy of the tour with a network so small that it takes seconds, and a cell before
+// and one after the others, where these are not empty.
+func (c *clients) tour(before, more string) string {
 	c.t.Helper()
 	b, err := os.ReadFile("../../notebooks/tour.ipynb")
 	if err != nil {
@@ -98,6 +108,9 @@ func (c *clients) tour(more string) string {
 		return strings.Contains(string(b), `"parameters"`)
 	})
 	cells = slices.Insert(cells, at+1, small)
+	if before != "" {
+		cells = slices.Insert(cells, 0, cell("before", before))
+	}
 	if more != "" {
 		cells = append(cells, cell("more", more))
 	}
@@ -141,7 +154,7 @@ func TestLab(t *testing.T) {
 	chromium := debian(t, "chromium", "chromium", "chromium-driver", "fonts-dejavu-core")
 	driver := debian(t, "chromedriver", "chromium-driver")
 	c := install(t)
-	tour := c.tour("cfg = ddpm.Tour()\ncfg.Iterations = 5000\ncfg.EvalEvery = 0\nlab.Train(ctx, cfg, ddpm.InputPerturbation(0.3))")
+	tour := c.tour("", "cfg = ddpm.Tour()\ncfg.Iterations = 5000\ncfg.EvalEvery = 0\nlab.Train(ctx, cfg, ddpm.InputPerturbation(0.3))")
 	shots, err := filepath.Abs(artifacts)
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +171,59 @@ input answered
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestNotebookLab starts JupyterLab by `ddpmlab notebook lab`, and asks it for its page and
+// for the kernels it knows.
+func TestNotebookLab(t *testing.T) {
+	c := install(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	_, port, _ := net.SplitHostPort(address)
+	l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := c.command(ctx, filepath.Join(c.dir, "ddpmlab"), "notebook", "lab", c.dir, "--browser=false", "--port", port)
+	cmd.Env = append(cmd.Env, "JUPYTER_TOKEN=open-sesame", "JUPYTER_PATH=")
+	var log strings.Builder
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	get := func(path string) string {
+		for {
+			r, err := http.Get("http://" + address + path + "?token=open-sesame")
+			if err == nil {
+				defer r.Body.Close()
+				b, err := io.ReadAll(r.Body)
+				if err != nil || r.StatusCode != http.StatusOK {
+					t.Errorf("%s: %s, %v", path, r.Status, err)
+				}
+				return string(b)
+			}
+			select {
+			case <-ctx.Done():
+				return err.Error()
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+	if got := get("/lab"); !strings.Contains(got, "JupyterLab") {
+		t.Errorf("/lab is %.300s", got)
+	}
+	if got := get("/api/kernelspecs"); !strings.Contains(got, `"display_name": "Go (ddpmlab)"`) {
+		t.Errorf("/api/kernelspecs is %.1000s", got)
+	}
+	cancel()
+	err = cmd.Wait()
+	if t.Failed() {
+		t.Logf("%v\n%s", err, log.String())
 	}
 }
 
@@ -203,4 +269,64 @@ func TestConsole(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, got)
 		}
 	}
+}
+
+// TestGophernotes executes the tour in stock gophernotes with this project's packages, after
+// a cell that makes ctx.
+func TestGophernotes(t *testing.T) {
+	c := install(t)
+	c.run(filepath.Join(c.dir, "ddpmlab"), "kernel", "install", "--gophernotes", "--prefix", c.dir)
+	out := filepath.Join(c.dir, "gophernotes.ipynb")
+	tour := c.tour("import \"context\"\nctx := context.Background()", "1 + 1")
+	c.run(c.python, "../testdata/nbclient_run.py", tour, out, "ddpmlab-gophernotes")
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nb struct {
+		Cells []struct {
+			Source  any // a text or its lines
+			Outputs []struct {
+				Data   map[string]any
+				EValue string
+			}
+		}
+	}
+	if err := json.Unmarshal(b, &nb); err != nil {
+		t.Fatal(err)
+	}
+	for code, mime := range map[string]string{ // what the tour's cells show here
+		"plots.FDCurve(":     "image/png",
+		"plots.LossCurve(":   "image/png",
+		"plots.BiasTable(":   "text/html",
+		"\nplots.VariantsTa": "text/html",
+		"plots.SampleGrid(":  "image/png",
+		"\nruns":             "text/plain",
+		"1 + 1":              "text/plain",
+	} {
+		found := false
+		for _, cell := range nb.Cells {
+			found = found || strings.Contains("\n"+joined(cell.Source), code) && len(cell.Outputs) > 0 && cell.Outputs[len(cell.Outputs)-1].Data[mime] != nil
+		}
+		if !found {
+			t.Errorf("%s shows no %s", strings.TrimSpace(code), mime)
+		}
+	}
+	mistake := nb.Cells[len(nb.Cells)-2].Outputs
+	if len(mistake) != 1 || !strings.Contains(mistake[0].EValue, "want 1 or more") {
+		t.Errorf("the tour's mistake: %v", mistake)
+	}
+}
+
+// joined is a cell's source, which a notebook stores as one text or as lines.
+func joined(source any) string {
+	list, ok := source.([]any)
+	if !ok {
+		return source.(string)
+	}
+	var b strings.Builder
+	for _, l := range list {
+		b.WriteString(l.(string))
+	}
+	return b.String()
 }
