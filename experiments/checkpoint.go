@@ -280,7 +280,7 @@ func (s *Store) load(ctx context.Context, r *Run, c saved) (*ddpm.Checkpoint, er
 
 // noCheckpoint is the error of resuming a run that has left none.
 func noCheckpoint(r *Run) error {
-	return fmt.Errorf("%w: run %s (%s) %s at step %d, before its first one, so nothing of it can be continued; train it anew with Rerun",
+	return fmt.Errorf("%w: run %s (%s) %s at step %d, before its first one, so nothing of it can be continued; train it anew by `ddpmlab train --rerun`",
 		ErrNoCheckpoint, r.ID, r.Name, r.Status, r.Step)
 }
 

@@ -250,7 +250,7 @@ func (o *trainFlags) inTerminal(err error) error {
 		}
 		return cure
 	}
-	if e, ok := errors.AsType[*experiments.StoppedError](err); ok {
+	if e, ok := errors.AsType[*experiments.StoppedError](err); ok && !errors.Is(err, experiments.ErrSpilled) {
 		switch e.Status {
 		case experiments.StatusInterrupted:
 			return fmt.Errorf("%w after %d of %d steps; the run is kept, and `%s` goes on with it",
@@ -261,7 +261,7 @@ func (o *trainFlags) inTerminal(err error) error {
 		return fmt.Errorf("run %s stopped after %d of %d steps: %w; once that is solved, `%s` goes on with it", e.Run, e.Step, e.Of, e.Err, resume(e.Run))
 	}
 	if errors.Is(err, experiments.ErrNoCheckpoint) && *o.resume != "" {
-		text := strings.TrimSuffix(err.Error(), "; train it anew with Rerun")
+		text := strings.TrimSuffix(err.Error(), "; train it anew by `ddpmlab train --rerun`")
 		return &inWords{text + "; `" + resume(*o.resume) + " --rerun` trains it anew", err}
 	}
 	return err
