@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -36,23 +37,80 @@ func (s *Store) Compare(_ context.Context, runs Runs) (*Comparison, error) {
 	if len(runs) == 0 {
 		return nil, errors.New("no runs to compare; choose some by a query, as gamma >= 0.1 or fd < 20")
 	}
+	columns, err := runs.columns()
+	if err != nil {
+		return nil, err
+	}
 	c := &Comparison{Runs: runs, Values: make([][]string, len(runs))}
 	// What the variants are is what a study is about: it comes first, the seed last.
-	names := slices.Clone(fields())
-	slices.SortStableFunc(names, func(a, b field) int { return fieldRank(a.name) - fieldRank(b.name) })
-	for _, f := range names {
-		if slices.ContainsFunc(runs, func(r *Run) bool { return !f.same(r, runs[0]) }) {
-			c.Differs = append(c.Differs, f.name)
+	slices.SortStableFunc(columns, func(a, b column) int { return fieldRank(a.name) - fieldRank(b.name) })
+	for _, x := range columns {
+		if slices.ContainsFunc(runs, func(r *Run) bool { return !x.same(r, runs[0]) }) {
+			c.Differs = append(c.Differs, x.name)
 			for i, r := range runs {
-				c.Values[i] = append(c.Values[i], f.text(r))
+				c.Values[i] = append(c.Values[i], x.text(r))
 			}
-		} else if f.text(runs[0]) != "" || !f.omit {
+		} else if x.text(runs[0]) != "" || !x.omit {
 			c.Same++
 		}
 	}
-	var err error
 	c.curves, err = runs.curves()
 	return c, err
+}
+
+// column is a field as a comparison has it. Imported runs have fields of their own, as
+// texts, by run id and name.
+type column struct {
+	field
+	imported map[string]map[string]string
+}
+
+// columns are the fields that the runs have.
+func (rs Runs) columns() ([]column, error) {
+	imported := make(map[string]map[string]string)
+	own, foreign := false, make(map[string]bool)
+	for _, r := range rs {
+		if !r.Imported() || r.store == nil {
+			own = true
+			continue
+		}
+		params, err := r.storedParams()
+		if err != nil {
+			return nil, err
+		}
+		imported[r.ID] = paramTexts(params)
+		for _, p := range params {
+			foreign[p.name] = true
+		}
+	}
+	var all []column
+	for _, f := range fields() {
+		if own || foreign[f.name] {
+			all = append(all, column{f, imported})
+		}
+		delete(foreign, f.name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(foreign)) {
+		all = append(all, column{field{name: name, omit: true}, imported})
+	}
+	return all, nil
+}
+
+func (c column) same(a, b *Run) bool {
+	if len(c.imported) > 0 {
+		return c.text(a) == c.text(b)
+	}
+	return c.field.same(a, b)
+}
+
+func (c column) text(r *Run) string {
+	if texts, ok := c.imported[r.ID]; ok {
+		return texts[c.name]
+	}
+	if c.index == nil {
+		return "" // a field that imported runs alone have
+	}
+	return c.field.text(r)
 }
 
 // curves are the runs' losses in block letters; nil where there are too many to read.
