@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -141,9 +142,28 @@ func jsonError(err error) error {
 		return fmt.Errorf("there is no field %s; `ddpmlab train --help` and ddpm.Config list them", field)
 	}
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("field %q is a %s; want %s", e.Field, e.Value, e.Type)
+		return fmt.Errorf("field %q is a %s; want %s", e.Field, e.Value, inWords(e.Type))
 	}
 	return err
+}
+
+// inWords is a field's type as people say it.
+func inWords(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Float64:
+		return "a number"
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Uint64:
+		return "a whole number, 0 or more"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a text"
+	case reflect.Slice:
+		return "a list, as [1, 2]"
+	}
+	return "an object with fields"
 }
 
 // Validate reports the first field that cannot be trained with: its name, value,

@@ -113,7 +113,7 @@ func TestConfigJSON(t *testing.T) {
 	}
 	for _, tt := range []struct{ text, want string }{
 		{`{"iteration": 7}`, `there is no field "iteration"`},
-		{`{"iterations": "many"}`, `field "iterations" is a string; want int`},
+		{`{"iterations": "many"}`, `field "iterations" is a string; want a whole number`},
 		{`{"iterations": 7} {}`, "want one|pass one JSON object"},
 		{`{`, "read config"},
 	} {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ddpmlab/ddpm"
+	"ddpmlab/internal/render"
 )
 
 // A training saves its state every checkpointEvery iterations (see Store.CheckpointEvery),
@@ -52,19 +53,25 @@ func (a *session) save(ctx context.Context, c *ddpm.Checkpoint) error {
 // removed.
 func (a *session) saveAs(ctx context.Context, step int64, write func(io.Writer) error) error {
 	s := a.store
-	sum, size, err := s.saveFile(write)
+	var c spilledFile
+	var err error
+	c.SHA256, c.Size, err = s.saveFile(write)
+	if s.trouble(err) {
+		c, err = s.spillFile(write)
+	}
 	if err != nil {
 		return err
 	}
-	return s.relink(func(tx *sql.Tx) ([]string, error) {
-		if _, err := tx.ExecContext(ctx, insertArtifact, sum, size, nil, s.micros()); err != nil {
-			return nil, err
-		}
-		if _, err := tx.ExecContext(ctx, insertLink, a.run, nameCheckpoint, step, sum, s.micros()); err != nil {
-			return nil, err
-		}
-		return texts(ctx, tx, deleteOld, a.run, nameCheckpoint, keepCheckpoints)
-	})
+	c.Step = step
+	if c.Path == "" {
+		err = s.relink(func(tx *sql.Tx) ([]string, error) {
+			return enterCheckpoint(ctx, tx, a.run, step, c.SHA256, c.Size, s.micros())
+		})
+	}
+	if c.Path != "" || s.trouble(err) {
+		return a.spillCheckpoint(c)
+	}
+	return err
 }
 
 // relink changes the names of artifacts in one transaction that survives a power cut, and
@@ -149,6 +156,44 @@ func (s *Store) BestCheckpoint(ctx context.Context, r *Run) (*ddpm.Checkpoint, e
 	return s.load(ctx, r, all[0])
 }
 
+// enterCheckpoint gives a run a checkpoint that lies in the store folder, and takes older
+// ones from it, which it returns.
+func enterCheckpoint(ctx context.Context, tx *sql.Tx, run string, step int64, sum string, size, micros int64) (old []string, err error) {
+	if _, err := tx.ExecContext(ctx, insertArtifact, sum, size, nil, micros); err != nil {
+		return nil, err
+	}
+	if _, err := tx.ExecContext(ctx, insertLink, run, nameCheckpoint, step, sum, micros); err != nil {
+		return nil, err
+	}
+	return texts(ctx, tx, deleteOld, run, nameCheckpoint, keepCheckpoints)
+}
+
+// spillCheckpoint enters a checkpoint in the journal, and removes older ones that lie
+// where journals do.
+func (a *session) spillCheckpoint(c spilledFile) error {
+	if err := a.store.queue(job{spill: []entry{{Run: a.run, Session: a.number, Checkpoint: &c}}}); err != nil {
+		return explain(a.store.path, err)
+	}
+	if a.kept = append(a.kept, c); len(a.kept) > keepCheckpoints {
+		if old := a.kept[0]; old.Path != "" {
+			os.Remove(old.Path) // left behind it costs room only
+		}
+		a.kept = a.kept[1:]
+	}
+	return nil
+}
+
+// saveOn is save while the training goes on: a checkpoint that cannot be kept anywhere is
+// told, and the next one is tried again.
+func (a *session) saveOn(ctx context.Context, c *ddpm.Checkpoint) error {
+	err := a.save(ctx, c)
+	if !a.store.trouble(err) {
+		return err
+	}
+	a.sink.Show("checkpoint "+a.run, render.Text(fmt.Sprintf("the checkpoint of step %d was not kept: %v; the training goes on", c.Step, err)))
+	return nil
+}
+
 // texts runs a query of one column of text.
 func texts(ctx context.Context, tx queryer, query string, args ...any) ([]string, error) {
 	rows, err := tx.QueryContext(ctx, query, args...)
@@ -204,7 +249,7 @@ func (s *Store) named(ctx context.Context, run, name string) ([]saved, error) {
 func (s *Store) newest(ctx context.Context, r *Run) (saved, error) {
 	all, err := s.checkpoints(ctx, r.ID)
 	if err == nil && len(all) == 0 {
-		err = fmt.Errorf("%w: run %s (%s, %s) ended before its first one; train it again with Rerun", ErrNoCheckpoint, r.ID, r.Name, r.Status)
+		err = fmt.Errorf("%w: run %s (%s, %s) ended before its first one; train it again by `ddpmlab train --rerun`", ErrNoCheckpoint, r.ID, r.Name, r.Status)
 	}
 	if err != nil {
 		return saved{}, err
@@ -217,7 +262,7 @@ func (s *Store) load(ctx context.Context, r *Run, c saved) (*ddpm.Checkpoint, er
 	file, err := s.artifact(ctx, c.sum)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: %s of run %s (%s); the folder is not kept in git: copy it from where the run was trained, or train again with Rerun",
+		return nil, fmt.Errorf("%w: %s of run %s (%s); the folder is not kept in git: copy it from where the run was trained, or train again by `ddpmlab train --rerun`",
 			ErrNoCheckpoint, s.file(c.sum), r.ID, r.Name)
 	case err != nil:
 		return nil, explain(s.files, err)
@@ -228,14 +273,14 @@ func (s *Store) load(ctx context.Context, r *Run, c saved) (*ddpm.Checkpoint, er
 		_, err = io.Copy(io.Discard, file) // to its end, where the sum is compared
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s of run %s: %w; restore the file, or train again with Rerun", s.file(c.sum), r.ID, err)
+		return nil, fmt.Errorf("%s of run %s: %w; restore the file, or train again by `ddpmlab train --rerun`", s.file(c.sum), r.ID, err)
 	}
 	return ck, nil
 }
 
 // noCheckpoint is the error of resuming a run that has left none.
 func noCheckpoint(r *Run) error {
-	return fmt.Errorf("%w: run %s (%s) %s at step %d, before its first one, so nothing of it can be continued; train it anew with Rerun",
+	return fmt.Errorf("%w: run %s (%s) %s at step %d, before its first one, so nothing of it can be continued; train it anew by `ddpmlab train --rerun`",
 		ErrNoCheckpoint, r.ID, r.Name, r.Status, r.Step)
 }
 

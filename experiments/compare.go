@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -24,62 +25,115 @@ type Comparison struct {
 	curves []string // of the loss, as a line of block letters; nil for many runs
 }
 
-// maxCurves is up to how many runs a comparison shows their losses' curves.
-const maxCurves = 50
+// maxCurves and maxCurveSteps are up to how many runs, and of how many steps together, a
+// table shows the curves of their losses.
+const (
+	maxCurves     = 50
+	maxCurveSteps = 1_000_000
+)
 
 // Compare puts runs side by side.
 func (s *Store) Compare(_ context.Context, runs Runs) (*Comparison, error) {
 	if len(runs) == 0 {
-		return nil, errors.New("no runs to compare; pass some, as lab.AllRuns() or lab.Query(\"fd < 20\")")
+		return nil, errors.New("no runs to compare; choose some by a query, as gamma >= 0.1 or fd < 20")
 	}
-	fields := make([]map[string]string, len(runs))
-	var names []string // in the order of the fields
-	seen := make(map[string]bool)
-	for i, r := range runs {
-		fields[i] = make(map[string]string)
-		params, err := r.params()
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range params {
-			fields[i][p.name] = fmt.Sprint(p.value)
-			if !seen[p.name] {
-				seen[p.name] = true
-				names = append(names, p.name)
-			}
-		}
+	columns, err := runs.columns()
+	if err != nil {
+		return nil, err
 	}
 	c := &Comparison{Runs: runs, Values: make([][]string, len(runs))}
 	// What the variants are is what a study is about: it comes first, the seed last.
-	slices.SortStableFunc(names, func(a, b string) int { return fieldRank(a) - fieldRank(b) })
-	for _, name := range names {
-		if !slices.ContainsFunc(fields, func(f map[string]string) bool { return f[name] != fields[0][name] }) {
-			c.Same++
-			continue
-		}
-		c.Differs = append(c.Differs, name)
-		for i := range runs {
-			c.Values[i] = append(c.Values[i], fields[i][name])
-		}
-	}
-	if len(runs) <= maxCurves {
-		for _, r := range runs {
-			points, err := s.pointsOf(r, MetricLoss)
-			if err != nil {
-				return nil, err
+	slices.SortStableFunc(columns, func(a, b column) int { return fieldRank(a.name) - fieldRank(b.name) })
+	for _, x := range columns {
+		if slices.ContainsFunc(runs, func(r *Run) bool { return !x.same(r, runs[0]) }) {
+			c.Differs = append(c.Differs, x.name)
+			for i, r := range runs {
+				c.Values[i] = append(c.Values[i], x.text(r))
 			}
-			c.curves = append(c.curves, sparkline(points, 16))
+		} else if x.text(runs[0]) != "" || !x.omit {
+			c.Same++
 		}
 	}
-	return c, nil
+	c.curves, err = runs.curves()
+	return c, err
 }
 
-// pointsOf reads a series of a run, which may be Detached.
-func (s *Store) pointsOf(r *Run, key string) ([]Point, error) {
-	if r.store == nil {
-		return r.series[key], nil
+// column is a field as a comparison has it. Imported runs have fields of their own, as
+// texts, by run id and name.
+type column struct {
+	field
+	imported map[string]map[string]string
+}
+
+// columns are the fields that the runs have.
+func (rs Runs) columns() ([]column, error) {
+	imported := make(map[string]map[string]string)
+	own, foreign := false, make(map[string]bool)
+	for _, r := range rs {
+		if !r.Imported() || r.store == nil {
+			own = true
+			continue
+		}
+		params, err := r.storedParams()
+		if err != nil {
+			return nil, err
+		}
+		imported[r.ID] = paramTexts(params)
+		for _, p := range params {
+			foreign[p.name] = true
+		}
 	}
-	return r.store.Points(context.Background(), r.ID, key)
+	var all []column
+	for _, f := range fields() {
+		if own || foreign[f.name] {
+			all = append(all, column{f, imported})
+		}
+		delete(foreign, f.name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(foreign)) {
+		all = append(all, column{field{name: name, omit: true}, imported})
+	}
+	return all, nil
+}
+
+func (c column) same(a, b *Run) bool {
+	if len(c.imported) > 0 {
+		return c.text(a) == c.text(b)
+	}
+	return c.field.same(a, b)
+}
+
+func (c column) text(r *Run) string {
+	if texts, ok := c.imported[r.ID]; ok {
+		return texts[c.name]
+	}
+	if c.index == nil {
+		return "" // a field that imported runs alone have
+	}
+	return c.field.text(r)
+}
+
+// curves are the runs' losses in block letters; nil where there are too many to read.
+func (rs Runs) curves() ([]string, error) {
+	steps := int64(0)
+	for _, r := range rs {
+		steps += r.Step
+	}
+	if len(rs) > maxCurves || steps > maxCurveSteps {
+		return nil, nil
+	}
+	var all []string
+	for _, r := range rs {
+		points := r.series[MetricLoss] // of a Detached run
+		if r.store != nil {
+			var err error
+			if points, err = r.store.Points(context.Background(), r.ID, MetricLoss); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, sparkline(points, 16))
+	}
+	return all, nil
 }
 
 // params are the fields of the run's configuration and variant.
@@ -139,7 +193,8 @@ func sparkline(points []Point, parts int) string {
 
 // Table is the comparison, one line a run.
 func (c *Comparison) Table() *render.Table {
-	t := &render.Table{Caption: fmt.Sprintf("%d runs: %d fields differ, %d are the same", len(c.Runs), len(c.Differs), c.Same)}
+	t := &render.Table{Caption: fmt.Sprintf("%s: %s, %s the same", counted(len(c.Runs), "run", "runs"), counted(len(c.Differs), "field differs", "fields differ"), counted(c.Same, "is", "are"))}
+	t.Sorts = true
 	t.Columns = render.Left("Run", "Variant")
 	for i, name := range c.Differs {
 		t.Columns = append(t.Columns, render.Column{Name: strings.TrimPrefix(name, "variant."), Right: numbers(c.Values, i)})
@@ -160,6 +215,14 @@ func (c *Comparison) Table() *render.Table {
 	}
 	t.Notes = append([]string{fmt.Sprintf("Loss: mean of the last %d steps.", lossPoints)}, c.Runs.scoreNotes()...)
 	return t
+}
+
+// counted is a number with the word that fits it.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // numbers reports whether a column holds numbers or nothing.

@@ -12,6 +12,31 @@ import (
 )
 
 // scored is a finished run in memory with one score.
+// Losses of a training that diverges do not widen a table, and one field that differs is
+// one field.
+func TestTableWords(t *testing.T) {
+	s := testStore(t)
+	o := testOrder(1)
+	a := testRun(t, s, o, StatusFinished, 1, 2)
+	o.config.Batch++
+	o.key = "another"
+	b := testRun(t, s, o, StatusDiverged, 1e300, 2e300)
+	c, err := s.Compare(t.Context(), Runs{a, b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := c.String()
+	if !strings.HasPrefix(text, "2 runs: 1 field differs, ") || !strings.Contains(text, "1.500e+300") {
+		t.Errorf("got\n%s\nwant one field, and the loss in few digits", text)
+	}
+	if list := (Runs{a, b}).String(); !strings.Contains(list, "▁█") || !strings.Contains(list, "1.500e+300") {
+		t.Errorf("got\n%s\nwant curves of the losses", list)
+	}
+	if page := string((Runs{a, b, a}).Table().HTML()); !strings.Contains(page, "onclick=") {
+		t.Errorf("got\n%s\nwant a table that sorts", page)
+	}
+}
+
 func scored(v ddpm.Variant, seed uint64, fd float64, n int) *Run {
 	c := testConfig(seed)
 	p := Protocol{Protocol: fid.Protocol{Metric: "FD (x)", Extractor: "x", N: n, Reference: "r", Sampler: "ancestral", EMA: "0.999"}}

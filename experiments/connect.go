@@ -43,15 +43,15 @@ const (
 // busyTimeout is how long another process's lock is waited for: _busy_timeout above.
 const busyTimeout = 10 * time.Second
 
-// patiently calls f again, for as long as busyTimeout, while it finds the database locked.
+// patiently calls f again, for at most that long, while it finds the database locked.
 // SQLite waits by itself for most locks, but answers at once where two processes might
 // wait for each other: while one of them switches a new file to write-ahead logging.
-func patiently(f func() error) error {
+func patiently(long time.Duration, f func() error) error {
 	const most = 50 * time.Millisecond
 	start := time.Now()
 	for pause := time.Millisecond; ; pause = min(2*pause, most) {
 		err := f()
-		if !isBusy(err) || time.Since(start) > busyTimeout {
+		if !isBusy(err) || time.Since(start) > long {
 			return err
 		}
 		time.Sleep(pause)
@@ -61,7 +61,7 @@ func patiently(f func() error) error {
 // openWriter connects for writing.
 func openWriter(ctx context.Context, path string) (*sql.DB, error) {
 	db := connect(path, writeParams, 1)
-	if err := patiently(func() error { return db.PingContext(ctx) }); err != nil {
+	if err := patiently(busyTimeout, func() error { return db.PingContext(ctx) }); err != nil {
 		db.Close()
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func openReaders(ctx context.Context, path string) (*sql.DB, error) {
 		var n int
 		return db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n)
 	}
-	err := patiently(look)
+	err := patiently(busyTimeout, look)
 	if err == nil {
 		return db, nil
 	}

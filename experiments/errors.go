@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"syscall"
 
 	"github.com/mattn/go-sqlite3"
@@ -27,6 +28,9 @@ var (
 	ErrNotResumable = errors.New("run cannot be resumed")
 	ErrAlreadyRuns  = errors.New("run is being trained now")
 	ErrInterrupted  = errors.New("training interrupted")
+	ErrDisk         = errors.New("disk or network file system fails")
+	ErrNetwork      = errors.New("database is on a network file system")
+	ErrSpilled      = errors.New("database could not take the end of a run")
 )
 
 // CellError is what the methods of Lab panic with. The kernel shows CellMessage under
@@ -41,8 +45,25 @@ func (e *CellError) Error() string { return e.Err.Error() }
 // Unwrap is the wrapped error.
 func (e *CellError) Unwrap() error { return e.Err }
 
-// CellMessage is what a notebook shows.
-func (e *CellError) CellMessage() string { return e.Err.Error() }
+// CellMessage is what a notebook shows: the error with calls in place of commands.
+func (e *CellError) CellMessage() string {
+	text := e.Err.Error()
+	for _, w := range cellWords {
+		text = w.command.ReplaceAllString(text, w.call)
+	}
+	return text
+}
+
+// cellWords are the commands that errors name, and the calls that do the same in a cell.
+var cellWords = []struct {
+	command *regexp.Regexp
+	call    string
+}{
+	{regexp.MustCompile("`ddpmlab train --rerun`"), "lab.Rerun(ctx, cfg, variant)"},
+	{regexp.MustCompile("`ddpmlab train --resume ([0-9A-Z]+)`"), `lab.Resume(ctx, "$1")`},
+	{regexp.MustCompile("`ddpmlab runs restore ([0-9A-Za-z]+)`"), `lab.Restore("$1")`},
+	{regexp.MustCompile("`ddpmlab runs merge FILE`"), `lab.Merge("FILE")`},
+}
 
 // problem is an error of a database, its files or a run, in the user's words.
 type problem struct {
@@ -89,8 +110,9 @@ const (
 	cureReadOnly = "its file or folder cannot be written; copy it to a folder of your own, or name another by --db or DDPMLAB_DB"
 	cureFull     = "what was saved before is intact; free some space, or name a database on another disk by --db or DDPMLAB_DB"
 	cureNotOurs  = "name another file by --db or DDPMLAB_DB, or move this one away and a new one is made"
-	cureDamaged  = "take a copy of it (runs.db itself: from git), or save what is readable with `sqlite3 FILE .recover`"
+	cureDamaged  = "put an earlier copy in its place (a committed one: `git checkout FILE`), or save what can still be read into a new one by `sqlite3 FILE .recover | sqlite3 NEW`"
 	cureLocked   = "end the program that holds it, or wait until it is done, and try again"
+	cureDisk     = "look into the system's log; name a database on another disk by --db or DDPMLAB_DB"
 	cureClosed   = "open it again"
 	cureNewer    = "update ddpmlab (git pull), or name another database by --db or DDPMLAB_DB"
 )
@@ -109,6 +131,8 @@ func diagnose(err error) (cure string, kind error) {
 			return cureFull, ErrFull
 		case sqlite3.ErrReadonly, sqlite3.ErrCantOpen, sqlite3.ErrPerm:
 			return cureReadOnly, ErrReadOnly
+		case sqlite3.ErrIoErr:
+			return cureDisk, ErrDisk
 		case sqlite3.ErrNotADB:
 			return cureNotOurs, ErrNotDatabase
 		case sqlite3.ErrCorrupt:

@@ -33,14 +33,16 @@ func TestMain(m *testing.M) {
 
 // children is what a child process can do with the database at path.
 var children = map[string]func(path string) error{
-	"mortal": childMortal,
-	"open":   childOpen,
-	"runs":   childRuns,
-	"guest":  childGuest,
-	"full":   childFull,
-	"hold":   childHold,
-	"train":  childTrain,
-	"resume": childResume,
+	"mortal":      childMortal,
+	"mortal full": childMortalFull,
+	"spill":       childSpill,
+	"open":        childOpen,
+	"runs":        childRuns,
+	"guest":       childGuest,
+	"full":        childFull,
+	"hold":        childHold,
+	"train":       childTrain,
+	"resume":      childResume,
 }
 
 // child prepares the test binary to be started again.

@@ -16,7 +16,7 @@ import (
 // checkSteps refuses a measurement of nothing.
 func checkSteps(runs Runs, steps []int) error {
 	if len(runs) == 0 {
-		return errors.New("no runs to measure; train one first, or pass lab.Runs(cfg)")
+		return errors.New("no runs to measure; train one first")
 	}
 	if len(steps) == 0 {
 		return errors.New("no numbers of steps to measure at; pass some, as 25, 50, 100")

@@ -185,7 +185,7 @@ func (s *Store) takeOver(ctx context.Context, path string) (runs int, err error)
 		return 0, err
 	}
 	var tx *sql.Tx
-	if err := patiently(func() (err error) { tx, err = db.BeginTx(ctx, nil); return err }); err != nil {
+	if err := patiently(busyTimeout, func() (err error) { tx, err = db.BeginTx(ctx, nil); return err }); err != nil {
 		return 0, err
 	}
 	for _, step := range mergeSteps {

@@ -22,6 +22,8 @@ type QueryError struct {
 	Query  string
 	Column int // in characters, from 1
 	Reason string
+
+	unknown bool // a name is not known
 }
 
 // Error names the column and the reason.
@@ -76,8 +78,8 @@ func parseQuery(query string, n names, now time.Time) (p parsed, err error) {
 				direction = " DESC"
 			case d.accept("asc"):
 			}
-			p.sql += o.sql + " IS NULL, " + o.sql + direction + ", "
-			p.args = append(append(p.args, o.args...), o.args...)
+			p.sql += o.sql + direction + " NULLS LAST, "
+			p.args = append(p.args, o.args...)
 		}
 	}
 	p.sql += "started, id"
@@ -98,7 +100,7 @@ func parseQuery(query string, n names, now time.Time) (p parsed, err error) {
 
 // fail ends the parsing with a QueryError at the token.
 func (d *parser) fail(t token, format string, args ...any) {
-	panic(&QueryError{d.query, t.at, fmt.Sprintf(format, args...)})
+	panic(&QueryError{Query: d.query, Column: t.at, Reason: fmt.Sprintf(format, args...)})
 }
 
 // scan splits the query into tokens.
@@ -252,6 +254,7 @@ func (d *parser) comparison() parsed {
 		if o.kind != kindText {
 			d.fail(t, "%s is a number; ~ looks within texts", at.text)
 		}
+		o.values = nil // a part of one is enough
 		return parsed{"coalesce(instr(lower(" + o.sql + "), lower(?)) > 0, 0)", append(o.args, d.value(o))}
 	case d.accept("in"):
 		d.expect("(")
@@ -288,7 +291,7 @@ func (d *parser) operand() operand {
 		inner := d.next()
 		o := d.names[inner.text]
 		if o.series == "" {
-			d.fail(inner, "%s", d.unknown("series", inner.text, func(o operand) bool { return o.series != "" }))
+			d.unknown(inner, "series", func(o operand) bool { return o.series != "" })
 		}
 		d.expect(")")
 		return operand{sql: f, args: o.args}
@@ -298,7 +301,7 @@ func (d *parser) operand() operand {
 		o, ok = d.names[strings.ToLower(t.text)]
 	}
 	if !ok {
-		d.fail(t, "%s", d.unknown("name", t.text, func(operand) bool { return true }))
+		d.unknown(t, "name", func(operand) bool { return true })
 	}
 	if o.sql == fixedNames["age"].sql {
 		o.args = []any{d.now.UnixMicro()}
@@ -307,23 +310,21 @@ func (d *parser) operand() operand {
 	return o
 }
 
-// unknown is the reason for a name that is not there, with the nearest ones.
-func (d *parser) unknown(what, name string, of func(operand) bool) string {
+// unknown ends the parsing at a name that is not there, with the nearest ones.
+func (d *parser) unknown(t token, what string, of func(operand) bool) {
 	var all []string
 	for _, n := range slices.Sorted(maps.Keys(d.names)) {
 		if of(d.names[n]) {
 			all = append(all, n)
 		}
 	}
-	if len(all) == 0 {
-		return fmt.Sprintf("no %s %q: no run has any yet", what, name)
-	}
-	slices.SortStableFunc(all, func(a, b string) int { return distance(name, a) - distance(name, b) })
-	if distance(name, all[0]) <= 2 {
-		return fmt.Sprintf("no %s %q; did you mean %s?", what, name, all[0])
-	}
+	slices.SortStableFunc(all, func(a, b string) int { return distance(t.text, a) - distance(t.text, b) })
 	const most = 8
-	return fmt.Sprintf("no %s %q; there are %s, …", what, name, strings.Join(all[:min(most, len(all))], ", "))
+	reason := fmt.Sprintf("no %s %q; there are %s, …", what, t.text, strings.Join(all[:min(most, len(all))], ", "))
+	if distance(t.text, all[0]) <= 2 {
+		reason = fmt.Sprintf("no %s %q; did you mean %s?", what, t.text, all[0])
+	}
+	panic(&QueryError{d.query, t.at, reason, true})
 }
 
 // distance is the number of letters to insert, remove or replace to make b of a.
@@ -368,6 +369,7 @@ func (d *parser) value(o operand) any {
 		d.fail(t, "want a number here, as 0.1, not %q", t.text)
 	case kindText:
 		if t.kind != 0 && t.kind != 'o' {
+			d.oneOf(o, t)
 			return t.text
 		}
 		d.fail(t, "want a text here, as \"DDPM-IP\"")
@@ -385,6 +387,18 @@ func (d *parser) value(o operand) any {
 		d.fail(t, "want a time here, as \"2026-05-01\" or \"2026-05-01 12:00\", not %q", t.text)
 	}
 	return nil
+}
+
+// oneOf refuses a value that the operand never has.
+func (d *parser) oneOf(o operand, t token) {
+	if o.values == nil || slices.Contains(o.values, t.text) {
+		return
+	}
+	nearest := slices.MinFunc(o.values, func(a, b string) int { return distance(t.text, a) - distance(t.text, b) })
+	if distance(t.text, nearest) <= 3 {
+		d.fail(t, "no run is %q; did you mean %s?", t.text, nearest)
+	}
+	d.fail(t, "no run is %q; it is one of %s", t.text, strings.Join(o.values, ", "))
 }
 
 // parseAge is time.ParseDuration with days: 7d, 1d12h.

@@ -17,6 +17,10 @@ const DefaultName = "runs.db"
 // envPath names the environment variable that replaces DefaultName.
 const envPath = "DDPMLAB_DB"
 
+// Path is the absolute path of the database that name means, whether or not it is there;
+// see Open.
+func Path(name string) (string, error) { return resolve(name) }
+
 // resolve returns the absolute path of the database that name means:
 //
 //   - "" and "runs.db" are DDPMLAB_DB's value, where that is set;

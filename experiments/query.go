@@ -48,9 +48,10 @@ func (s *Store) runs(ctx context.Context, where string, args ...any) (Runs, erro
 	}
 	defer rows.Close()
 	byID := make(map[string]*Run)
+	known := newParsedConfigs()
 	var all Runs
 	for rows.Next() {
-		r, err := s.scanRun(rows)
+		r, err := s.scanRun(rows, known)
 		if err != nil {
 			return nil, explain(s.path, err)
 		}
@@ -92,18 +93,19 @@ func readTags(ctx context.Context, db *sql.DB, runs map[string]*Run, where strin
 	return rows.Err()
 }
 
-func (s *Store) scanRun(rows *sql.Rows) (*Run, error) {
+func (s *Store) scanRun(rows *sql.Rows, known *parsedConfigs) (*Run, error) {
 	r := &Run{store: s, last: make(map[string]float64), protocols: make(map[string]Protocol)}
-	var config, variant string
+	var config, variant sql.RawBytes
 	var started, finished int64
 	if err := rows.Scan(&r.ID, &r.Name, &r.Status, &r.Attempt, &r.Key, &config, &variant, &r.Step, &started, &finished,
 		&r.Error, &r.Group, &r.Commit, &r.Dirty, &r.Host, &r.Device); err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal([]byte(config), &r.Config); err != nil {
+	var err error
+	if r.Config, err = known.config(config); err != nil {
 		return nil, fmt.Errorf("config of run %s: %w", r.ID, err)
 	}
-	if err := json.Unmarshal([]byte(variant), &r.Variant); err != nil {
+	if r.Variant, err = known.variant(variant); err != nil {
 		return nil, fmt.Errorf("variant of run %s: %w", r.ID, err)
 	}
 	r.Seed, r.Started = r.Config.Seed, time.UnixMicro(started)
@@ -239,9 +241,15 @@ func idRange(prefix string) (low, high string) {
 // noRun is the error for an id that no run has, with the ids there are.
 func (s *Store) noRun(ctx context.Context, prefix string) error {
 	all, err := s.AllRuns(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	if deleted, err := s.deleted(ctx, prefix); err != nil {
+		return err
+	} else if len(deleted) == 1 {
+		return fmt.Errorf("%w %q in %s: it was deleted; `ddpmlab runs restore %s` brings it back", ErrNoRun, prefix, s.path, deleted[0])
+	}
+	switch {
 	case len(all) == 0:
 		return fmt.Errorf("%w %q in %s: it has no runs yet; train one first", ErrNoRun, prefix, s.path)
 	}

@@ -176,7 +176,7 @@ func TestResumeWithoutCheckpoint(t *testing.T) {
 	}
 	_, err := s.Resume(t.Context(), r.ID)
 	if !errors.Is(err, ErrNoCheckpoint) || !strings.Contains(err.Error(), fmt.Sprintf("run %s (ADM) crashed at step 3, before its first one", r.ID)) ||
-		!strings.Contains(err.Error(), "Rerun") {
+		!strings.Contains(err.Error(), "--rerun") {
 		t.Errorf("got %v, want that it has no checkpoint, and the cure", err)
 	}
 	if r, err := s.Run(t.Context(), r.ID); err != nil || r.Status != StatusCrashed || r.Step != 3 || len(r.Series(MetricLoss)) != 3 {

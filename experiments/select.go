@@ -3,7 +3,9 @@ package experiments
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"strings"
 )
 
@@ -13,7 +15,7 @@ import (
 //
 // Names are those of
 //
-//   - runs: id, status, variant, seed, step, attempt, group, preset, error, commit, dirty,
+//   - runs: id, status, variant, seed, step, attempt, group, sweep, preset, error, commit, dirty,
 //     host, device, started ("2026-05-01 12:00"), age and took (in s, m, h or d, as 2d);
 //   - fields of the configuration and variant, as `runs show` has them: lr, model.channels,
 //     variant.gamma or gamma for short;
@@ -28,11 +30,13 @@ import (
 //
 // An error says at which column of the text it is.
 func (s *Store) Query(ctx context.Context, query string) (Runs, error) {
-	names, err := s.queryNames(ctx)
-	if err != nil {
-		return nil, err
+	q, err := parseQuery(query, knownNames(), s.now())
+	if e, ok := errors.AsType[*QueryError](err); ok && e.unknown { // an older run may have it
+		var names names
+		if names, err = s.queryNames(ctx); err == nil {
+			q, err = parseQuery(query, names, s.now())
+		}
 	}
-	q, err := parseQuery(query, names, s.now())
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +84,9 @@ type operand struct {
 	sql    string
 	args   []any
 	kind   kind
-	series string // whose last value it is, or ""
-	exists string // SQL that asks whether there is one, for tags
+	series string   // whose last value it is, or ""
+	values []string // that there are, where they are few
+	exists string   // SQL that asks whether there is one, for tags
 }
 
 const (
@@ -94,13 +99,16 @@ const (
 
 // fixedNames are the names that every database has.
 var fixedNames = map[string]operand{
-	"id":      {sql: "run.id", kind: kindText},
-	"status":  {sql: "run.status", kind: kindText},
+	"id": {sql: "run.id", kind: kindText},
+	"status": {sql: "run.status", kind: kindText, values: []string{
+		StatusRunning, StatusFinished, StatusInterrupted, StatusCrashed, StatusFailed, StatusDiverged,
+	}},
 	"variant": {sql: "run.name", kind: kindText},
 	"seed":    {sql: "run.seed"},
 	"step":    {sql: "run.step"},
 	"attempt": {sql: "run.attempt"},
 	"group":   {sql: "run.label", kind: kindText},
+	"sweep":   {sql: "run.sweep", kind: kindText},
 	"preset":  {sql: "run.preset", kind: kindText},
 	"error":   {sql: "run.error", kind: kindText},
 	"started": {sql: "run.started", kind: kindTime},
@@ -136,6 +144,29 @@ const (
 	selectSeriesNames = `SELECT DISTINCT key FROM series`
 )
 
+// knownNames are the names that this program's runs have, whether or not the database has
+// any.
+func knownNames() names {
+	all := make(names)
+	for _, f := range fields() {
+		all.add(f.name, operand{sql: sqlParam, args: []any{f.name}, kind: f.kind()})
+	}
+	for _, key := range []string{MetricLoss, MetricGradNorm, MetricImagesPerSec, MetricFD, MetricCPU, MetricMemory} {
+		all[key] = operand{sql: queryFuncs["last"], args: []any{key}, series: key}
+	}
+	maps.Copy(all, fixedNames)
+	return all
+}
+
+// add adds a field, and a variant's also by its short name.
+func (n names) add(name string, o operand) {
+	n[name] = o
+	if short, ok := strings.CutPrefix(name, "variant."); ok {
+		n[short] = o
+	}
+}
+
+// queryNames are the known names and those that runs of the database have besides.
 func (s *Store) queryNames(ctx context.Context) (names, error) {
 	db, err := s.reader()
 	if err != nil {
@@ -149,13 +180,10 @@ func (s *Store) queryNames(ctx context.Context) (names, error) {
 	for _, p := range params {
 		name, kind, _ := strings.Cut(p, " ")
 		o := operand{sql: sqlParam, args: []any{name}}
-		if kind == "string" || kind == "json" && name != "seed" {
+		if kind == "string" || kind == "json" {
 			o.kind = kindText
 		}
-		all[name] = o
-		if short, ok := strings.CutPrefix(name, "variant."); ok {
-			all[short] = o
-		}
+		all.add(name, o)
 	}
 	series, err := texts(ctx, db, selectSeriesNames)
 	if err != nil {
@@ -164,8 +192,6 @@ func (s *Store) queryNames(ctx context.Context) (names, error) {
 	for _, key := range series {
 		all[key] = operand{sql: queryFuncs["last"], args: []any{key}, series: key}
 	}
-	for name, o := range fixedNames {
-		all[name] = o
-	}
+	maps.Copy(all, knownNames())
 	return all, nil
 }

@@ -47,6 +47,10 @@ func TestQuery(t *testing.T) {
 	}
 	for _, tt := range []struct{ query, want string }{
 		{"", "ABCD"},
+		{"fd < 20", ""}, // no run has a score yet
+		{"order by fd, loss desc", "ABCD"},
+		{"sweep = x", ""},
+		{"status ~ FIN", "AB"},
 		{"gamma >= 0.1", "BC"},
 		{"variant.gamma = 0", "AD"},
 		{"gamma >= 0.1 and loss < 3", "B"},
@@ -117,6 +121,8 @@ func TestQueryErrors(t *testing.T) {
 		{"min(lss) < 1", 5, "did you mean loss?"},
 		{"age < 3", 7, "as 30m, 2h or 7d"},
 		{"started > yesterday", 11, "want a time here"},
+		{"status = crahsed", 10, "did you mean crashed?"},
+		{"seed = 1 or status in (finished, gone)", 34, "one of running, finished"},
 		{"limit 0", 7, "want a whole number"},
 		{"order loss", 7, "want \"by\" here"},
 		{"loss ~ 3", 6, "looks within texts"},

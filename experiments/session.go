@@ -13,6 +13,8 @@ import (
 
 	"ddpmlab/ddpm"
 	"ddpmlab/internal/cell"
+	"ddpmlab/internal/display"
+	"ddpmlab/internal/render"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -40,6 +42,10 @@ type session struct {
 	series map[[2]string]*seriesRef // by key and protocol
 	step   atomic.Int64
 	broken atomic.Pointer[error]
+
+	sink display.Sink // is told when a journal has to take the points
+	told sync.Once
+	kept []spilledFile // checkpoints that the store folder could not take
 
 	beats chan struct{} // closed to end the heartbeat
 	ended sync.WaitGroup
@@ -143,7 +149,7 @@ func attempts(ctx context.Context, tx *sql.Tx, o order) (last int, finished stri
 	case rows.Err() != nil || o.again:
 		return last, "", left, rows.Err()
 	case finished == "" && running != "":
-		return 0, "", left, fmt.Errorf("%w: %s, %s, by another cell or process; wait for it, or use Rerun (--rerun)", ErrAlreadyRuns, running, o.variant)
+		return 0, "", left, fmt.Errorf("%w: %s, %s, by another cell or process; wait for it, or train another by `ddpmlab train --rerun`", ErrAlreadyRuns, running, o.variant)
 	}
 	return last, finished, left, nil
 }
@@ -188,9 +194,9 @@ func resumable(run, status string) error {
 	case StatusRunning:
 		return fmt.Errorf("%w: %s, by another cell or process; wait for it", ErrAlreadyRuns, run)
 	case StatusFinished:
-		return fmt.Errorf("%w: %s is finished; use Rerun (--rerun) to train it once more", ErrNotResumable, run)
+		return fmt.Errorf("%w: %s is finished; `ddpmlab train --rerun` trains it once more", ErrNotResumable, run)
 	case StatusDiverged:
-		return fmt.Errorf("%w: %s diverged and would do so again; try a smaller LR or another Seed", ErrNotResumable, run)
+		return fmt.Errorf("%w: %s diverged and would do so again; try a smaller learning rate or another seed", ErrNotResumable, run)
 	}
 	return nil
 }
@@ -244,6 +250,7 @@ func (a *session) enter(ctx context.Context, tx *sql.Tx, env environment, step i
 // start begins the heartbeat, and returns the context to train with: it ends when
 // nothing can be saved any more.
 func (a *session) start(ctx context.Context) context.Context {
+	a.sink = display.FromContext(ctx)
 	ctx, a.stop = context.WithCancelCause(ctx)
 	a.series = make(map[[2]string]*seriesRef)
 	a.beats = make(chan struct{})
@@ -274,7 +281,7 @@ func (a *session) beat() {
 			_, err := tx.Exec(updateStep, a.step.Load(), a.run)
 			return err
 		})
-		if err != nil && !errors.Is(err, ErrLocked) { // locked: the next beat is soon enough
+		if err != nil && !errors.Is(err, ErrLocked) && !a.store.trouble(err) { // locked: the next beat is soon enough
 			a.fail(err)
 		}
 	}
@@ -309,6 +316,14 @@ func (a *session) record(step int64, key, protocol string, value float64) {
 	w.record(queued{series: ref, step: step, time: a.store.micros(), value: value})
 }
 
+// spilled tells, once, that points go to the journal at path.
+func (a *session) spilled(path string, cause error) {
+	a.told.Do(func() {
+		a.sink.Show("journal "+a.run, render.Text(fmt.Sprintf(
+			"%v. The training goes on; what it records lies in %s until the database can take it.", cause, path)))
+	})
+}
+
 // fail ends the training: what it records cannot be saved.
 func (a *session) fail(err error) {
 	if a.broken.CompareAndSwap(nil, &err) {
@@ -334,10 +349,21 @@ func (a *session) finish(status string, step int64, reason string) error {
 	close(a.beats)
 	a.ended.Wait()
 	a.stop(nil)
-	err := a.store.do(true, func(tx *sql.Tx) error {
-		_, err := tx.Exec(updateFinish, status, a.store.micros(), step, reason, a.run, a.number)
-		return err
-	})
+	end := spilledEnd{status, a.store.micros(), step, reason}
+	err := a.store.queue(job{drain: true}) // a run whose points are elsewhere has not ended here
+	if err == nil {
+		err = a.store.do(true, func(tx *sql.Tx) error {
+			_, err := tx.Exec(updateFinish, end.Status, end.Time, end.Step, end.Reason, a.run, a.number)
+			return err
+		})
+	}
+	if a.store.trouble(err) {
+		if e := a.store.queue(job{spill: []entry{{Run: a.run, Session: a.number, Finish: &end}}}); e != nil {
+			return errors.Join(err, e)
+		}
+		return &problem{path: a.store.path, kind: ErrSpilled, cause: err, cure: fmt.Sprintf(
+			"run %s is %s, and what it recorded is taken over when the database is opened and can be written again (%v)", a.run, status, err)}
+	}
 	if err == nil {
 		// The run is safe, packed or not; what cannot be packed now is packed by GC.
 		_ = a.store.pack(context.Background(), a.run)

@@ -16,14 +16,17 @@ import (
 // Table is the runs as a table, one line each.
 func (rs Runs) Table() *render.Table {
 	t := &render.Table{
-		Caption: fmt.Sprintf("%d runs", len(rs)),
+		Sorts:   true,
+		Caption: counted(len(rs), "run", "runs"),
 		Columns: append(append(render.Left("Run", "Variant", "Status"),
 			render.Right("Step", "Seed", "Loss", rs.scoreName())...), render.Left("Started", "Took")...),
 	}
-	if len(rs) == 1 {
-		t.Caption = "1 run"
-	}
 	n := rs.idLength()
+	// A database that can no longer be read does not cost the table, but its curves.
+	curves, err := rs.curves()
+	if curves != nil && err == nil {
+		t.Columns = append(t.Columns, render.Left("Loss by step")...)
+	}
 	grouped := slices.ContainsFunc(rs, func(r *Run) bool { return r.Group != "" })
 	if grouped {
 		t.Columns = append(t.Columns, render.Left("Group")...)
@@ -32,10 +35,13 @@ func (rs Runs) Table() *render.Table {
 	if tagged {
 		t.Columns = append(t.Columns, render.Left("Tags")...)
 	}
-	for _, r := range rs {
+	for i, r := range rs {
 		cells := []string{
 			r.ID[:min(n, len(r.ID))], r.Title(), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
 			strconv.FormatUint(r.Seed, 10), r.showLoss(), r.show(MetricFD, "%.2f"), r.Started.Format(minute), r.took(),
+		}
+		if curves != nil && err == nil {
+			cells = append(cells, curves[i])
 		}
 		if grouped {
 			cells = append(cells, r.Group)
@@ -155,7 +161,16 @@ func (r *Run) showLoss() string {
 	if last, ok := r.Last(MetricLoss); !ok || math.IsNaN(last) {
 		return r.show(MetricLoss, "%.4f")
 	}
-	return fmt.Sprintf("%.4f", r.loss)
+	return showNumber(r.loss)
+}
+
+// showNumber is a loss with four decimals, or, where that would be long, with four digits:
+// those of a training that diverges may have hundreds.
+func showNumber(x float64) string {
+	if math.Abs(x) >= 1e4 && !math.IsInf(x, 0) {
+		return fmt.Sprintf("%.3e", x)
+	}
+	return fmt.Sprintf("%.4f", x)
 }
 
 // took is how long the run took from its first start to its end.
@@ -230,7 +245,7 @@ func (r *Run) lossLine() string {
 	if len(points) < 2 {
 		return r.showLoss()
 	}
-	return fmt.Sprintf("%.4f (step %d) → %s (mean of the last %d steps)", points[0].Value, points[0].Step, r.showLoss(), min(lossPoints, len(points)))
+	return fmt.Sprintf("%s (step %d) → %s (mean of the last %d steps)", showNumber(points[0].Value), points[0].Step, r.showLoss(), min(lossPoints, len(points)))
 }
 
 func (r *Run) after() string {

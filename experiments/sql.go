@@ -91,7 +91,7 @@ func (r *Rows) cell(column int, v any) string {
 
 // Table is the answer as a table.
 func (r *Rows) Table() *render.Table {
-	t := &render.Table{}
+	t := &render.Table{Sorts: true}
 	for i, name := range r.Columns {
 		t.Columns = append(t.Columns, render.Column{Name: name, Right: r.numeric[i]})
 	}

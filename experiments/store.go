@@ -38,6 +38,10 @@ type Store struct {
 	CheckpointEvery int
 	Device          engine.Device
 
+	// OnTrouble is what a training does when the database cannot take what it records:
+	// Spill, which "" means too, or Stop.
+	OnTrouble string
+
 	path  string
 	files string // folder of the artifacts that are too large for the database
 	read  *sql.DB
@@ -78,6 +82,9 @@ func openAs(name string, create bool) (*Store, error) {
 	if !there && !create {
 		return nil, noDatabase(path)
 	}
+	if err := checkNetwork(path, systemNumber); err != nil {
+		return nil, err
+	}
 	s := &Store{
 		path:  path,
 		files: storeFolder(path),
@@ -107,7 +114,7 @@ func (s *Store) open(ctx context.Context, there bool) (err error) {
 			return err
 		}
 		if state.version == len(steps) {
-			return s.reapAtOpen(ctx)
+			return errors.Join(s.takeJournals(ctx), s.reapAtOpen(ctx))
 		}
 	}
 	err = s.do(true, func(tx *sql.Tx) error { return migrate(ctx, tx, s.path, steps) })
@@ -117,7 +124,7 @@ func (s *Store) open(ctx context.Context, there bool) (err error) {
 	if err != nil {
 		return err
 	}
-	return s.reapAtOpen(ctx)
+	return errors.Join(s.takeJournals(ctx), s.reapAtOpen(ctx))
 }
 
 // Path is the database file's absolute path.
@@ -158,7 +165,7 @@ func (s *Store) writer() (*writer, error) {
 		if err != nil {
 			return nil, explain(s.path, err)
 		}
-		s.write = newWriter(db, s.path)
+		s.write = newWriter(s, db)
 	}
 	return s.write, nil
 }
@@ -171,6 +178,15 @@ func (s *Store) do(full bool, fn func(*sql.Tx) error) error {
 		return err
 	}
 	return w.do(full, fn)
+}
+
+// queue runs a job of the writer.
+func (s *Store) queue(j job) error {
+	w, err := s.writer()
+	if err != nil {
+		return err
+	}
+	return w.queue(j)
 }
 
 // Flush returns when all that was recorded before is in the database, where other

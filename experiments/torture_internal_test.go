@@ -236,6 +236,7 @@ func childFull(path string) error {
 		return err
 	}
 	defer s.Close()
+	s.OnTrouble = Stop
 	a, _, err := s.begin(context.Background(), testOrder(1))
 	if err != nil {
 		return err
@@ -255,19 +256,21 @@ func childFull(path string) error {
 	return nil
 }
 
-// A disk that fills up ends the training with a clear error, and what was saved before
-// is intact. Mounting a small disk takes a superuser with its own mounts.
-func TestFullDisk(t *testing.T) {
+// onSmallDisk lets a child work on a database on a disk of one megabyte, and puts what is
+// on that disk then into the folder where it was. Mounting it takes a superuser with its
+// own mounts.
+func onSmallDisk(t *testing.T, what, disk string, env ...string) {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	script := `mount -t tmpfs -o size=1m tmpfs "$1" || exit 77
 		"$2" || exit 1
-		cp -r "$1" "$3"`
-	disk, saved := t.TempDir(), filepath.Join(t.TempDir(), "saved")
+		cp -r "$1" "$3" && umount "$1" && cp -r "$3/." "$1"`
+	saved := filepath.Join(t.TempDir(), "saved")
 	cmd := exec.Command("unshare", "--mount", "sh", "-c", script, "sh", disk, exe, saved)
-	cmd.Env = append(os.Environ(), envChild+"=full", envFile+"="+filepath.Join(disk, "runs.db"))
+	cmd.Env = append(append(os.Environ(), envChild+"="+what, envFile+"="+filepath.Join(disk, "runs.db")), env...)
 	out, err := cmd.CombinedOutput()
 	if e := (*exec.ExitError)(nil); errors.Is(err, exec.ErrNotFound) || errors.As(err, &e) && e.ExitCode() != 1 {
 		t.Skipf("cannot mount a small disk: %v %s", err, out)
@@ -277,7 +280,14 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	t.Logf("%s", out)
-	s, err := Open(filepath.Join(saved, "runs.db"))
+}
+
+// A disk that fills up ends the training with a clear error, where the store is told to
+// stop, and what was saved before is intact.
+func TestFullDisk(t *testing.T) {
+	disk := t.TempDir()
+	onSmallDisk(t, "full", disk)
+	s, err := Open(filepath.Join(disk, "runs.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func (s *Store) train(ctx context.Context, c ddpm.Config, v ddpm.Variant, again 
 	}
 	if left := a.left; left.run != "" && !again {
 		display.FromContext(ctx).Show("", render.Text(fmt.Sprintf(
-			"run %s of the same was %s at step %d of %d, and this begins anew; to go on with that one instead, stop this and use Resume(ctx, %q) (ddpmlab train --resume %[1]s)",
+			"run %s of the same was %s at step %d of %d, and this begins anew; to go on with that one instead, stop this and use `ddpmlab train --resume %[1]s`, in a notebook lab.Resume(ctx, %[1]q)",
 			left.run, left.status, left.step, c.Iterations, left.run)))
 	}
 	return s.work(ctx, a, t, nil)
@@ -108,7 +108,7 @@ func (s *Store) Resume(ctx context.Context, prefix string) (_ *Run, err error) {
 		return nil, err
 	}
 	if t.key != r.Key {
-		return nil, fmt.Errorf("%w: %s was begun on other data or with other numerics; train it anew with Rerun", ErrNotResumable, r.ID)
+		return nil, fmt.Errorf("%w: %s was begun on other data or with other numerics; train it anew by `ddpmlab train --rerun`", ErrNotResumable, r.ID)
 	}
 	from, err := s.latest(ctx, r)
 	if err != nil {
@@ -180,7 +180,7 @@ func (s *Store) equip(ctx context.Context, t *training) (end func() error, err e
 func (s *Store) work(ctx context.Context, a *session, t *training, from *ddpm.Checkpoint) (r *Run, err error) {
 	opts := []ddpm.Option{
 		ddpm.WithDevice(t.device), ddpm.WithData(t.set), ddpm.WithRecorder(a),
-		ddpm.WithCheckpoints(cmp.Or(s.CheckpointEvery, checkpointEvery), a.save), ddpm.WithCheckpointsAfter(checkpointAfter),
+		ddpm.WithCheckpoints(cmp.Or(s.CheckpointEvery, checkpointEvery), a.saveOn), ddpm.WithCheckpointsAfter(checkpointAfter),
 	}
 	if t.scorer != nil {
 		opts = append(opts, ddpm.WithEval(a.evaluate(t)))
@@ -216,7 +216,7 @@ func (s *Store) work(ctx context.Context, a *session, t *training, from *ddpm.Ch
 	if e := a.finish(status, last.Step, reason); err == nil {
 		err = e
 	}
-	if t.scorer != nil && saveErr == nil {
+	if t.scorer != nil && saveErr == nil && !errors.Is(err, ErrSpilled) {
 		if e := a.keepBest(ctx, t.scorer.protocol.ID); err == nil {
 			err = e
 		}
@@ -274,15 +274,18 @@ type StoppedError struct {
 	Err      error  // why
 }
 
-// Error says where the training stopped and how to go on from a notebook.
+// Error says where the training stopped and how to go on.
 func (e *StoppedError) Error() string {
+	if errors.Is(e.Err, ErrSpilled) {
+		return e.Err.Error()
+	}
 	switch e.Status {
 	case StatusInterrupted:
-		return fmt.Sprintf("run %s: %v; %d of %d steps are done and kept; continue it with Resume(ctx, %q)", e.Run, ErrInterrupted, e.Step, e.Of, e.Run)
+		return fmt.Sprintf("run %s: %v; %d of %d steps are done and kept; `ddpmlab train --resume %s` goes on with it", e.Run, ErrInterrupted, e.Step, e.Of, e.Run)
 	case StatusDiverged:
 		return fmt.Sprintf("run %s: %v; its state at step %d is kept", e.Run, e.Err, e.Step)
 	}
-	return fmt.Sprintf("run %s stopped after %d of %d steps: %v; once that is solved, continue it with Resume(ctx, %q)", e.Run, e.Step, e.Of, e.Err, e.Run)
+	return fmt.Sprintf("run %s stopped after %d of %d steps: %v; once that is solved, `ddpmlab train --resume %s` goes on with it", e.Run, e.Step, e.Of, e.Err, e.Run)
 }
 
 // Unwrap is why.

@@ -97,7 +97,7 @@ func interrupted(t *testing.T, s *Store, c ddpm.Config, v ddpm.Variant, step int
 	if !errors.Is(err, ErrInterrupted) || !errors.Is(err, context.Canceled) || r == nil || r.Status != StatusInterrupted {
 		t.Fatalf("got run %v, error %v, want an interrupted run", r, err)
 	}
-	if text := err.Error(); !strings.Contains(text, r.ID) || !strings.Contains(text, "Resume") || !strings.Contains(text, fmt.Sprintf("%d of %d", r.Step, c.Iterations)) {
+	if text := (&CellError{err}).CellMessage(); !strings.Contains(text, "lab.Resume(ctx, \""+r.ID+"\")") || !strings.Contains(text, fmt.Sprintf("%d of %d", r.Step, c.Iterations)) {
 		t.Errorf("got %q, want how to resume", text)
 	}
 	return r
@@ -319,7 +319,7 @@ func TestResume(t *testing.T) {
 		if err := os.WriteFile(s.file(c.sum), text, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Samples(t.Context(), r, 1, 1); err == nil || !strings.Contains(err.Error(), "Rerun") {
+		if _, err := s.Samples(t.Context(), r, 1, 1); err == nil || !strings.Contains(err.Error(), "--rerun") {
 			t.Errorf("sample from it: got %v, want an error with a cure", err)
 		}
 		r, err = s.Resume(t.Context(), r.ID)
@@ -331,7 +331,7 @@ func TestResume(t *testing.T) {
 		if err := os.RemoveAll(s.files); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Resume(t.Context(), r.ID); !errors.Is(err, ErrNoCheckpoint) || !strings.Contains(err.Error(), "Rerun") {
+		if _, err := s.Resume(t.Context(), r.ID); !errors.Is(err, ErrNoCheckpoint) || !strings.Contains(err.Error(), "--rerun") {
 			t.Errorf("got %v, want ErrNoCheckpoint with a cure", err)
 		}
 	})
@@ -454,7 +454,7 @@ func TestMeasure(t *testing.T) {
 		"sweep":   second(s.Sweep(t.Context(), runs, 0, 7)),
 		"samples": second(s.Samples(t.Context(), runs[0], 5, 4)),
 	} {
-		if !errors.Is(err, ErrNoCheckpoint) || !strings.Contains(err.Error(), "Rerun") {
+		if !errors.Is(err, ErrNoCheckpoint) || !strings.Contains(err.Error(), "--rerun") {
 			t.Errorf("%s without checkpoints: got %v, want ErrNoCheckpoint with a cure", name, err)
 		}
 	}
@@ -572,7 +572,7 @@ func TestMeasureUnkept(t *testing.T) {
 	if err := s.write.close(); err != nil {
 		t.Fatal(err)
 	}
-	s.write = newWriter(connect(s.path, readParams+"&_txlock=immediate", 1), s.path)
+	s.write = newWriter(s, connect(s.path, readParams+"&_txlock=immediate", 1))
 	for name, measure := range map[string]func(context.Context) error{
 		"bias":    func(ctx context.Context) error { return second(s.Bias(ctx, Runs{r}, 2, 5)) },
 		"sweep":   func(ctx context.Context) error { return second(s.Sweep(ctx, Runs{r}, 8, 3)) },

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -43,9 +44,23 @@ func (s *Store) Delete(ctx context.Context, prefix string) error {
 	})
 }
 
+// deleted lists the deleted runs whose ids begin with prefix; none for no prefix.
+func (s *Store) deleted(ctx context.Context, prefix string) ([]string, error) {
+	if prefix == "" {
+		return nil, nil
+	}
+	db, err := s.reader()
+	if err != nil {
+		return nil, err
+	}
+	low, high := idRange(strings.ToUpper(prefix))
+	found, err := texts(ctx, db, selectDeleted, low, high)
+	return found, explain(s.path, err)
+}
+
 // Restore brings the deleted run back whose id begins with prefix, and returns it.
 func (s *Store) Restore(ctx context.Context, prefix string) (*Run, error) {
-	low, high := idRange(prefix)
+	low, high := idRange(strings.ToUpper(strings.TrimSpace(prefix)))
 	var found []string
 	err := s.do(true, func(tx *sql.Tx) (err error) {
 		if found, err = texts(ctx, tx, selectDeleted, low, high); err != nil || len(found) != 1 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -61,6 +62,13 @@ func TestDelete(t *testing.T) {
 	}
 	if err := s.Delete(t.Context(), first.ID); err != nil {
 		t.Fatal(err)
+	}
+	_, err := s.Run(t.Context(), strings.ToLower(first.ID))
+	if want := "it was deleted; `ddpmlab runs restore " + first.ID + "` brings it back"; !errors.Is(err, ErrNoRun) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want ErrNoRun and %q", err, want)
+	}
+	if got, want := (&CellError{err}).CellMessage(), "it was deleted; lab.Restore(\""+first.ID+"\") brings it back"; !strings.HasSuffix(got, want) {
+		t.Errorf("in a cell: got %q, want it to end with %q", got, want)
 	}
 	a, done, err := s.begin(t.Context(), o)
 	if err != nil || done != "" {

@@ -21,8 +21,18 @@ const (
 // writes points in groups, and runs jobs in between. Points recorded before a job are
 // on disk before the job runs.
 type writer struct {
-	db   *sql.DB // one connection
-	path string
+	store *Store
+	db    *sql.DB // one connection
+	path  string
+
+	patience time.Duration // how long another process's lock is waited for
+
+	// Of the goroutine: the journals with what the database could not take, the place where
+	// the next one is tried, why there are any, and when they were last tried again.
+	journals []*journal
+	place    int
+	cause    error
+	retried  time.Time
 
 	mu     sync.Mutex
 	room   *sync.Cond // points were taken, or the writer closed
@@ -52,13 +62,15 @@ type seriesRef struct {
 
 // job is one transaction.
 type job struct {
-	fn   func(*sql.Tx) error
-	full bool // survives a power cut, not only a killed process
-	err  chan error
+	fn    func(*sql.Tx) error
+	full  bool    // survives a power cut, not only a killed process
+	drain bool    // bring the journals into the database, if there are any
+	spill []entry // for a journal
+	err   chan error
 }
 
-func newWriter(db *sql.DB, path string) *writer {
-	w := &writer{db: db, path: path, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func newWriter(s *Store, db *sql.DB) *writer {
+	w := &writer{store: s, db: db, path: s.path, patience: busyTimeout, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	w.room = sync.NewCond(&w.mu)
 	go w.loop()
 	return w
@@ -87,7 +99,11 @@ func (w *writer) record(p queued) {
 // do runs fn in a transaction and returns when it is committed, or was rolled back
 // because of the error returned.
 func (w *writer) do(full bool, fn func(*sql.Tx) error) error {
-	j := job{fn: fn, full: full, err: make(chan error, 1)}
+	return w.queue(job{fn: fn, full: full})
+}
+
+func (w *writer) queue(j job) error {
+	j.err = make(chan error, 1)
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
@@ -155,6 +171,7 @@ func (w *writer) loop() {
 			j.err <- explain(w.path, w.run(j))
 		}
 		if closed {
+			w.leaveJournals()
 			return
 		}
 	}
@@ -162,7 +179,12 @@ func (w *writer) loop() {
 
 // run runs one job.
 func (w *writer) run(j job) (err error) {
-	if j.fn == nil {
+	switch {
+	case j.spill != nil:
+		return w.spillEntries(j.spill, true)
+	case j.drain && len(w.journals) > 0:
+		return w.drain()
+	case j.fn == nil:
 		return nil
 	}
 	if j.full {
@@ -185,7 +207,7 @@ func (w *writer) run(j job) (err error) {
 // transact runs fn in a transaction.
 func (w *writer) transact(fn func(*sql.Tx) error) error {
 	var tx *sql.Tx
-	err := patiently(func() (err error) {
+	err := patiently(w.patience, func() (err error) {
 		tx, err = w.db.Begin() // immediate: waits for other processes' writes
 		return err
 	})
@@ -199,16 +221,27 @@ func (w *writer) transact(fn func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// writePoints writes a group of points, all or none. Another process may hold the
-// database for longer than the busy timeout; that is waited for a few times.
+// writePoints writes a group of points, all or none. What the database cannot take goes to
+// a journal, or ends the training: Store.OnTrouble. Another process may hold the database
+// for longer than the busy timeout; without a journal that is waited for a few times.
 func (w *writer) writePoints(points []queued) {
 	// After points that were lost no more are written: a series has no gaps.
 	points = slices.DeleteFunc(points, func(p queued) bool { return p.series.session.err() != nil })
 	if len(points) == 0 {
 		return
 	}
+	if len(w.journals) > 0 && (time.Since(w.retried) < retryEvery || w.drain() != nil) {
+		if err := w.spillPoints(points, w.cause); err != nil {
+			w.failAll(points, explain(w.path, err))
+		}
+		return
+	}
+	tries := 4
+	if w.store.OnTrouble != Stop {
+		tries = 1
+	}
 	var err error
-	for range 4 {
+	for range tries {
 		if err = w.transact(func(tx *sql.Tx) error { return insertPoints(tx, points) }); !isBusy(err) {
 			break
 		}
@@ -219,7 +252,33 @@ func (w *writer) writePoints(points []queued) {
 	err = explain(w.path, err)
 	for _, p := range points {
 		p.series.id = 0 // what was inserted was rolled back
+	}
+	if w.store.trouble(err) {
+		w.cause, w.retried = err, time.Now()
+		e := w.spillPoints(points, err)
+		if e == nil {
+			return
+		}
+		err = fmt.Errorf("%w; %w", err, e)
+	}
+	w.failAll(points, err)
+}
+
+// failAll ends the trainings whose points these are.
+func (w *writer) failAll(points []queued, err error) {
+	for _, p := range points {
 		p.series.session.fail(err)
+	}
+}
+
+// leaveJournals tries a last time to bring the journals into the database, and leaves them
+// to the next process else.
+func (w *writer) leaveJournals() {
+	if len(w.journals) > 0 {
+		_ = w.drain() // they stay
+	}
+	for _, j := range w.journals {
+		j.f.Close() // all has been written
 	}
 }
 

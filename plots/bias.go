@@ -30,7 +30,7 @@ func BiasTable(b *experiments.BiasResult) (*render.Table, error) {
 	labels := runLabels(rowRuns(b))
 	for i, row := range b.Rows {
 		if row.Run == nil || len(row.Bias) != len(b.Steps) {
-			return nil, fmt.Errorf("bias table: row %d has %d values for %d chain lengths; measure it again with lab.Bias", i+1, len(row.Bias), len(b.Steps))
+			return nil, fmt.Errorf("bias table: row %d has %d values for %d chain lengths; measure it again", i+1, len(row.Bias), len(b.Steps))
 		}
 		if row.AsWritten != nil && len(row.AsWritten) != len(b.Steps) {
 			return nil, fmt.Errorf("bias table: row %d has %d values as written for %d chain lengths; measure it again with lab.Bias", i+1, len(row.AsWritten), len(b.Steps))

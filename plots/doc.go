@@ -9,6 +9,7 @@
 //	VariantsTable  last score of each variant        Table 3
 //	SampleGrid     images drawn from runs
 //	Curve          any lines, as a running computation reports them
+//	Verify         draws recorded figures again from the data, and compares
 //
 // Every figure says how many seeds (n) and images (N) its numbers rest on, and by which
 // protocol they were measured; scores of different protocols are refused, not drawn. A

@@ -62,7 +62,7 @@ func FDCurve(runs experiments.Runs) (*Figure, error) {
 	}
 	ch.badge = fmt.Sprintf("%s, N = %s", seedsOf(groups), formatCount(int64(protocol.N)))
 	ch.caption = scoreCaption(groups, protocol, notes)
-	return ch.figure(scoreText(scores)), nil
+	return ch.figure(scoreText(scores)).from("FDCurve", runs, experiments.MetricFD), nil
 }
 
 // farAbove is how many times the later scores the first ones must be to be cut off.

@@ -25,6 +25,7 @@ type Figure struct {
 	width, height int    // CSS pixels
 	text          string // the data in words, without title and caption
 	draw          func(c draw.Canvas)
+	source        *source // nil where it is not drawn from runs alone
 }
 
 // Bundle is the figure as SVG, PNG at twice the size it is shown at, and text. A nil
@@ -33,6 +34,7 @@ func (f *Figure) Bundle() render.Bundle {
 	if f == nil {
 		return render.Bundle{}
 	}
+	f.keep()
 	b := f.LiveBundle()
 	b.Set(render.PNG, f.PNG())
 	b.SetSize(render.PNG, f.width, f.height)
@@ -92,6 +94,7 @@ func (f *Figure) String() string {
 // Save writes the figure to a file: SVG, PNG or text, by the name's ending. The file
 // appears whole or not at all.
 func (f *Figure) Save(path string) error {
+	f.keep()
 	var data []byte
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
 	case ".svg":

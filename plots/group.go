@@ -13,7 +13,7 @@ import (
 )
 
 // errNoRuns is what every figure says that gets none.
-var errNoRuns = errors.New("no runs to show; train one with lab.Train(ctx, cfg, ddpm.ADM())")
+var errNoRuns = errors.New("no runs to show; train one first")
 
 // group is the runs that differ in nothing but their seed: what a mean is taken over.
 type group struct {

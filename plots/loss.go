@@ -54,7 +54,7 @@ func LossCurve(runs experiments.Runs) (*Figure, error) {
 		caption = append(caption, lossSentence(groups))
 	}
 	ch.caption = joinSentences(append(caption, notes...))
-	return ch.figure(lineText("step", lines)), nil
+	return ch.figure(lineText("step", lines)).from("LossCurve", runs, experiments.MetricLoss), nil
 }
 
 // lossSentence says which loss each of the groups' variants minimises. AdamW's decoupled

@@ -19,7 +19,7 @@ func StepsTable(s *experiments.SweepResult) (*render.Table, error) {
 	var values []float64
 	for i, row := range s.Rows {
 		if row.Run == nil || len(row.FD) != len(s.Steps) {
-			return nil, fmt.Errorf("steps table: row %d has %d scores for %d numbers of steps; measure it again with lab.Sweep", i+1, len(row.FD), len(s.Steps))
+			return nil, fmt.Errorf("steps table: row %d has %d scores for %d numbers of steps; measure it again", i+1, len(row.FD), len(s.Steps))
 		}
 		runs = append(runs, row.Run)
 		for _, v := range row.FD {

@@ -198,14 +198,35 @@ func checkDatabase(ctx context.Context, db string) check {
 		}
 		c.State = stateOK
 		c.Value += ", writable"
+		if left := s.Waiting(); len(left) > 0 {
+			c.State = stateFailed
+			c.Value += fmt.Sprintf("; what trainings recorded waits in %s", strings.Join(left, ", "))
+			c.Cure = "make room on the disk; the next command that opens the database takes it over, if no training that still runs does"
+		}
 		return nil
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return check{Name: "database", State: stateOK, Value: "none yet; the first training makes it"}
+		return checkNoDatabase(db)
 	}
 	if err != nil {
 		return check{Name: "database", State: stateFailed, Value: err.Error()}
 	}
+	return c
+}
+
+// checkNoDatabase tries whether a database could be made where there is none.
+func checkNoDatabase(db string) check {
+	c := check{Name: "database", State: stateFailed}
+	path, err := experiments.Path(db)
+	if err == nil {
+		err = writableFolder(filepath.Dir(path))
+	}
+	if err != nil {
+		c.Value = fmt.Sprintf("none at %s, and none can be made there: %v", path, err)
+		c.Cure = "make the folder writable, or name another file by --db or DDPMLAB_DB"
+		return c
+	}
+	c.State, c.Value = stateOK, fmt.Sprintf("none at %s yet; the first training makes it", path)
 	return c
 }
 
@@ -217,7 +238,12 @@ func writable(path string) error {
 		return err
 	}
 	f.Close()
-	if f, err = os.CreateTemp(filepath.Dir(path), ".doctor-*"); err != nil {
+	return writableFolder(filepath.Dir(path))
+}
+
+func writableFolder(dir string) error {
+	f, err := os.CreateTemp(dir, ".doctor-*")
+	if err != nil {
 		return err
 	}
 	f.Close()

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -50,7 +54,7 @@ var runsGroup = command{
 	name:     "runs group",
 	args:     "RUN [GROUP]",
 	synopsis: "Put a run into a group, or take it out of its group",
-	help:     "New runs are put into one by `ddpmlab train --group NAME`, in a notebook by lab.Group(name).Train.",
+	help:     "New runs are put into one by `ddpmlab train --group NAME`.",
 	examples: []string{`runs group 01JZ8M "gamma study"`, "runs group 01JZ8M"},
 	setup: aboutRun(func(ctx context.Context, s *experiments.Store, args []string) error {
 		return s.SetGroup(ctx, args[0], strings.Join(args[1:], ""))
@@ -87,6 +91,9 @@ that went on farther counts; tags and notes of both are kept. FILE is only read,
 	setup: func(f *flag.FlagSet) action {
 		db := dbFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
+			if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) { // before a database is made to merge it into
+				return fmt.Errorf("no database at %s to merge", args[0])
+			}
 			return withStore(*db, 0, func(s *experiments.Store) error {
 				merged, err := s.Merge(ctx, args[0])
 				if err != nil {

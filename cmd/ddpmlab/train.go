@@ -51,6 +51,7 @@ type trainFlags struct {
 	switches        ddpm.Variant // likewise
 	fields          assignments
 	resume, db      *string
+	trouble         string
 	group           *string
 	rerun           *bool
 	checkpoints     *int
@@ -80,6 +81,7 @@ func newTrainFlags(f *flag.FlagSet) *trainFlags {
 	o.rerun = f.Bool("rerun", false, "train even if there is such a run already")
 	o.checkpoints = f.Int("checkpoints", 0, "save a checkpoint every `N` iterations, besides every ten minutes and before scores; default: 500")
 	o.group = f.String("group", "", "put the run into the group `NAME`")
+	f.StringVar(&o.trouble, "on-trouble", experiments.Spill, "when the database cannot be written, `DO` this: spill (go on, with a journal) or stop")
 	o.db = dbFlag(f)
 	o.threads = threadsFlag(f)
 	deviceFlag(f)
@@ -161,17 +163,20 @@ func (o *trainFlags) run(ctx context.Context, f *flag.FlagSet, w world) error {
 	if *o.checkpoints < 0 {
 		return usagef("--checkpoints is %d; want a number of iterations, or 0 for the default", *o.checkpoints)
 	}
+	if o.trouble != experiments.Spill && o.trouble != experiments.Stop {
+		return usagef("--on-trouble is %q; want spill or stop", o.trouble)
+	}
 	if given(f, "resume") {
 		var extra []string
 		f.Visit(func(g *flag.Flag) {
-			if !slices.Contains([]string{"resume", "rerun", "checkpoints", "db", "threads", "device"}, g.Name) {
+			if !slices.Contains([]string{"resume", "rerun", "checkpoints", "db", "threads", "device", "on-trouble"}, g.Name) {
 				extra = append(extra, "--"+g.Name)
 			}
 		})
 		if len(extra) > 0 {
 			return usagef("--resume goes on with the run as it was begun; leave out %s", strings.Join(extra, ", "))
 		}
-		return o.train(ctx, w, func(ctx context.Context, s *experiments.Store) (*experiments.Run, error) {
+		return o.train(ctx, w, withExisting, func(ctx context.Context, s *experiments.Store) (*experiments.Run, error) {
 			if !*o.rerun {
 				return s.Resume(ctx, *o.resume)
 			}
@@ -187,7 +192,7 @@ func (o *trainFlags) run(ctx context.Context, f *flag.FlagSet, w world) error {
 		return err
 	}
 	ctx = experiments.WithGroup(ctx, *o.group)
-	return o.train(ctx, w, func(ctx context.Context, s *experiments.Store) (*experiments.Run, error) {
+	return o.train(ctx, w, withStore, func(ctx context.Context, s *experiments.Store) (*experiments.Run, error) {
 		if *o.rerun {
 			return s.Rerun(ctx, c, v)
 		}
@@ -322,10 +327,14 @@ func fieldNames(c ddpm.Config) []string {
 	return names
 }
 
-// train runs do with a progress bar and prints the run's card.
-func (o *trainFlags) train(ctx context.Context, w world, do func(context.Context, *experiments.Store) (*experiments.Run, error)) error {
-	return withStore(*o.db, *o.threads, func(s *experiments.Store) error {
+// train runs do with a progress bar, on the database that with opens, and prints the run's
+// card.
+func (o *trainFlags) train(ctx context.Context, w world, with func(string, int, func(*experiments.Store) error) error,
+	do func(context.Context, *experiments.Store) (*experiments.Run, error),
+) error {
+	return with(*o.db, *o.threads, func(s *experiments.Store) error {
 		s.CheckpointEvery = *o.checkpoints
+		s.OnTrouble = o.trouble
 		began := time.Now()
 		ctx, done := watch(ctx, w)
 		r, err := do(ctx, s)
@@ -350,7 +359,7 @@ func (o *trainFlags) inTerminal(err error) error {
 		}
 		return cure
 	}
-	if e, ok := errors.AsType[*experiments.StoppedError](err); ok {
+	if e, ok := errors.AsType[*experiments.StoppedError](err); ok && !errors.Is(err, experiments.ErrSpilled) {
 		switch e.Status {
 		case experiments.StatusInterrupted:
 			return fmt.Errorf("%w after %d of %d steps; the run is kept, and `%s` goes on with it",
@@ -361,7 +370,7 @@ func (o *trainFlags) inTerminal(err error) error {
 		return fmt.Errorf("run %s stopped after %d of %d steps: %w; once that is solved, `%s` goes on with it", e.Run, e.Step, e.Of, e.Err, resume(e.Run))
 	}
 	if errors.Is(err, experiments.ErrNoCheckpoint) && *o.resume != "" {
-		text := strings.TrimSuffix(err.Error(), "; train it anew with Rerun")
+		text := strings.TrimSuffix(err.Error(), "; train it anew by `ddpmlab train --rerun`")
 		return &inWords{text + "; `" + resume(*o.resume) + " --rerun` trains it anew", err}
 	}
 	return err

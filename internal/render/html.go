@@ -14,6 +14,26 @@ const (
 	htmlWord   = "text-align:left"
 )
 
+// htmlSort sorts the body by a column when its heading is clicked, and the other way round
+// at the next click: by number where both cells begin with one, with what has none last.
+// Without scripts, as in an untrusted notebook, nothing happens. An attribute, because a
+// saved notebook's <script> elements may not run.
+const htmlSort = `(function(h){var i=h.cellIndex,b=h.closest('table').tBodies[0],d=h.dataset.d=h.dataset.d==='1'?'-1':'1',` +
+	`v=function(r){var s=r.cells[i].textContent.trim(),n=parseFloat(s);return isNaN(n)?s:n};` +
+	`Array.from(b.rows).sort(function(x,y){x=v(x);y=v(y);var p=typeof x==='number',q=typeof y==='number';` +
+	`return p!==q?(p?-1:1):(x<y?-1:x>y?1:0)*d}).forEach(function(r){b.appendChild(r)})})(this)`
+
+// sortable reports that the rows may be put in any order: there are several, and no
+// headings between them.
+func (t *Table) sortable() bool {
+	for _, r := range t.Rows {
+		if r.Class != "" {
+			return false
+		}
+	}
+	return len(t.Rows) > 2
+}
+
 // HTML is the table as a <table> with caption, head, body and notes in the foot.
 // All text is escaped.
 func (t *Table) HTML() string {
@@ -27,8 +47,12 @@ func (t *Table) HTML() string {
 	}
 	if !t.headless() {
 		b.WriteString("<thead>\n<tr>")
+		sort := ""
+		if t.Sorts && t.sortable() {
+			sort = `;cursor:pointer" title="sort" onclick="` + html.EscapeString(htmlSort)
+		}
 		for _, c := range t.Columns {
-			fmt.Fprintf(&b, "<th scope=\"col\" style=\"%s\">%s</th>", htmlAlign(c), html.EscapeString(oneLine(c.Name)))
+			fmt.Fprintf(&b, "<th scope=\"col\" style=\"%s%s\">%s</th>", htmlAlign(c), sort, html.EscapeString(oneLine(c.Name)))
 		}
 		b.WriteString("</tr>\n</thead>\n")
 	}

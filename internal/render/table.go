@@ -20,6 +20,7 @@ type Table struct {
 	Columns []Column
 	Rows    []Row
 	Notes   []string // printed below, one a line
+	Sorts   bool     // a click on a heading sorts it, in notebooks
 }
 
 // Column is a column's heading and alignment.

@@ -51,6 +51,29 @@ func TestTableForms(t *testing.T) {
 	}
 }
 
+// A table sorts where it is asked to, has several rows, and no headings between them.
+func TestSorts(t *testing.T) {
+	table := &render.Table{Columns: render.Right("a", "b"), Sorts: true}
+	for _, cell := range []string{"3", "1", "2"} {
+		table.Add(cell, "x")
+	}
+	page := table.HTML()
+	if strings.Count(page, "onclick=") != 2 {
+		t.Errorf("got\n%s\nwant two headings to click on", page)
+	}
+	if err := xml.Unmarshal([]byte(page), new(struct{})); err != nil {
+		t.Errorf("the page is not well-formed: %v", err)
+	}
+	table.AddClass(render.ClassHead, "a heading")
+	plain := sample()
+	plain.Sorts = true
+	for _, other := range []*render.Table{table, plain} {
+		if page := other.HTML(); strings.Contains(page, "onclick") {
+			t.Errorf("got\n%s\nwant a table that does not sort", page)
+		}
+	}
+}
+
 // A table whose columns have no names, as a run's card, has no head and no rule for one.
 func TestHeadless(t *testing.T) {
 	table := &render.Table{Caption: "run", Columns: render.Left("", "")}
