@@ -5,7 +5,6 @@ package cuda
 import (
 	"errors"
 	"fmt"
-	"unsafe"
 
 	"gorgonia.org/cu"
 
@@ -150,20 +149,6 @@ func (m *memory) free() error {
 
 // pointer is the address of float i.
 func (m *memory) pointer(i int) cu.DevicePtr { return m.at + cu.DevicePtr(4*i) }
-
-func upload(to cu.DevicePtr, src []float32) error {
-	if len(src) == 0 {
-		return nil
-	}
-	return cu.MemcpyHtoD(to, unsafe.Pointer(&src[0]), int64(len(src))*4)
-}
-
-func download(dst []float32, from cu.DevicePtr) error {
-	if len(dst) == 0 {
-		return nil
-	}
-	return cu.MemcpyDtoH(unsafe.Pointer(&dst[0]), from, int64(len(dst))*4)
-}
 
 // launch queues one kernel. Its arguments must lie as the compiler laid out the parameters.
 func (d *device) launch(c call) error {

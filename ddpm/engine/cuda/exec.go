@@ -79,13 +79,13 @@ func (e *exec) at(v int) place { return e.plan.value(v) }
 func (e *exec) Set(input int, src []float32) {
 	v := e.prog.Inputs[input]
 	sameLength(e.prog.Values[v].Size(), len(src))
-	e.d.must("set an input", func() error { return upload(e.at(v).pointer(), src) })
+	e.d.must("set an input", func() error { return cudrv.Upload(e.at(v).pointer(), src) })
 }
 
 func (e *exec) Get(output int, dst []float32) {
 	v := e.prog.Outputs[output]
 	sameLength(e.prog.Values[v].Size(), len(dst))
-	e.d.must("get an output", func() error { return download(dst, e.at(v).pointer()) })
+	e.d.must("get an output", func() error { return cudrv.Download(dst, e.at(v).pointer()) })
 }
 
 // errClosed is returned by a run on memory that has been given back.

@@ -111,7 +111,7 @@ func TestFakeSees(t *testing.T) {
 		"a pointer of nowhere":  func() error { return fill(4096, 1, 64) },
 		"no blocks":             func() error { return fill(m.at, 0, 64) },
 		"too many threads":      func() error { return fill(m.at, 1, 1025) },
-		"a copy beyond the end": func() error { return d.do(func() error { return upload(m.at, make([]float32, 65)) }) },
+		"a copy beyond the end": func() error { return d.do(func() error { return cudrv.Upload(m.at, make([]float32, 65)) }) },
 		"a call on no context":  func() error { _, err := cu.MemAlloc(4); return err },
 		"a wait while capturing": func() error {
 			return d.do(func() error {
@@ -126,11 +126,11 @@ func TestFakeSees(t *testing.T) {
 	}
 	// Memory that was never written is not a number.
 	x := make([]float32, 64)
-	if err := d.do(func() error { return download(x, m.at) }); err != nil || !math.IsNaN(float64(x[7])) {
+	if err := d.do(func() error { return cudrv.Download(x, m.at) }); err != nil || !math.IsNaN(float64(x[7])) {
 		t.Errorf("fresh memory has %v, error %v; want NaN", x[7], err)
 	}
 	// A launch is done when somebody waits for it.
-	if err := errors.Join(fill(m.at, 1, 64), d.do(d.stream.Synchronize), d.do(func() error { return download(x, m.at) })); err != nil || x[63] != 1 {
+	if err := errors.Join(fill(m.at, 1, 64), d.do(d.stream.Synchronize), d.do(func() error { return cudrv.Download(x, m.at) })); err != nil || x[63] != 1 {
 		t.Errorf("after a launch: %v, error %v", x[63], err)
 	}
 }

@@ -68,9 +68,13 @@ func trainSmall(t testing.TB, d engine.Device) (losses []float32, all [][]float3
 		if err := e.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		var loss [1]float32
-		e.Get(0, loss[:])
-		losses = append(losses, loss[0], float32(s.GradNorm()))
+		var loss struct { // as callers have it: numbers beside a pointer
+			value [1]float32
+			of    *engine.Program
+		}
+		loss.of = p
+		e.Get(0, loss.value[:])
+		losses = append(losses, loss.value[0], float32(s.GradNorm()))
 		s.Update(engine.AdamW{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, EMARate: 0.9, Step: int64(step + 1)})
 	}
 	for a := engine.Weights; a <= engine.EMA; a++ {

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"unsafe"
 
 	"gorgonia.org/cu"
 
 	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/cuda/cudrv"
 )
 
 const arrays = int(engine.EMA) + 1
@@ -55,12 +55,12 @@ func (s *state) Len() int { return s.n }
 
 func (s *state) Set(a engine.Array, src []float32) {
 	sameLength(s.n, len(src))
-	s.d.must("set the "+a.String(), func() error { return upload(s.mem.pointer(s.start(a)), src) })
+	s.d.must("set the "+a.String(), func() error { return cudrv.Upload(s.mem.pointer(s.start(a)), src) })
 }
 
 func (s *state) Get(a engine.Array, dst []float32) {
 	sameLength(s.n, len(dst))
-	s.d.must("get the "+a.String(), func() error { return download(dst, s.mem.pointer(s.start(a))) })
+	s.d.must("get the "+a.String(), func() error { return cudrv.Download(dst, s.mem.pointer(s.start(a))) })
 }
 
 // GradNorm is NaN if the GPU fails, which the next run reports.
@@ -79,7 +79,7 @@ func (s *state) GradNorm() float64 {
 			return err
 		}
 		sums := make([]float64, s.parts())
-		if err := cu.MemcpyDtoH(unsafe.Pointer(&sums[0]), s.mem.pointer(s.sums()), int64(len(sums))*8); err != nil {
+		if err := cudrv.Download(sums, s.mem.pointer(s.sums())); err != nil {
 			return err
 		}
 		var sum float64
@@ -103,7 +103,7 @@ func (s *state) Update(h engine.AdamW) {
 		if s.n == 0 {
 			return nil
 		}
-		if err := upload(s.mem.pointer(s.numbers()), f[:]); err != nil {
+		if err := cudrv.Upload(s.mem.pointer(s.numbers()), f[:]); err != nil {
 			return err
 		}
 		return s.d.launch(each("adamw", s.n, s.pointer(engine.Weights), s.pointer(engine.Grads), s.pointer(engine.Moment1),

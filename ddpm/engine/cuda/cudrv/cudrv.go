@@ -13,6 +13,9 @@ package cudrv
 //   for (int i = 0; i < n; i++) p[i] = args + offset[i];
 //   return cuLaunchKernel(f, grid[0], grid[1], grid[2], block[0], block[1], block[2], shared, stream, p, 0);
 // }
+//
+// static CUresult upload(CUdeviceptr to, const char *from, size_t n) { return cuMemcpyHtoD(to, from, n); }
+// static CUresult download(char *to, CUdeviceptr from, size_t n) { return cuMemcpyDtoH(to, from, n); }
 import "C"
 
 import (
@@ -109,6 +112,25 @@ func Launch(f cu.Function, grid, block [3]int, shared int, s cu.Stream, a *Args)
 // memory; without it the limit is 48 KB.
 func AllowShared(f cu.Function, bytes int) error {
 	return check(C.cuFuncSetAttribute(function(f), C.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, C.int(bytes)))
+}
+
+// Upload copies numbers to the GPU. gorgonia.org/cu's own copies take pointers of no
+// type, and Go refuses those to memory that shares an object with other pointers.
+func Upload[T float32 | float64](to cu.DevicePtr, from []T) error {
+	if len(from) == 0 {
+		return nil
+	}
+	n := len(from) * int(unsafe.Sizeof(from[0]))
+	return check(C.upload(C.CUdeviceptr(to), (*C.char)(unsafe.Pointer(&from[0])), C.size_t(n)))
+}
+
+// Download copies numbers from the GPU, when what was queued before is done.
+func Download[T float32 | float64](to []T, from cu.DevicePtr) error {
+	if len(to) == 0 {
+		return nil
+	}
+	n := len(to) * int(unsafe.Sizeof(to[0]))
+	return check(C.download((*C.char)(unsafe.Pointer(&to[0])), C.CUdeviceptr(from), C.size_t(n)))
 }
 
 // Graph is a recorded sequence of launches, ready to be launched as a whole.
