@@ -15,22 +15,38 @@ func init() {
 	register("ddpmlab/ddpm/data", imports.PackageUnderlying{
 		Name: "data",
 		Binds: map[string]reflect.Value{
+			"Describe":  reflect.ValueOf(data.Describe),
 			"Fetch":     reflect.ValueOf(data.Fetch),
+			"Fixed":     reflect.ValueOf(data.Fixed),
 			"Folders":   reflect.ValueOf(data.Folders),
+			"Formats":   reflect.ValueOf(data.Formats),
 			"Names":     reflect.ValueOf(data.Names),
 			"Open":      reflect.ValueOf(data.Open),
 			"OpenFrom":  reflect.ValueOf(data.OpenFrom),
+			"OpenPath":  reflect.ValueOf(data.OpenPath),
+			"OpenWith":  reflect.ValueOf(data.OpenWith),
 			"ReadIDX":   reflect.ValueOf(data.ReadIDX),
 			"ReadRange": reflect.ValueOf(data.ReadRange),
+			"Refuse":    reflect.ValueOf(data.Refuse),
+			"Skip":      reflect.ValueOf(data.Skip),
 		},
 		Types: map[string]reflect.Type{
+			"BrokenError":   reflect.TypeFor[data.BrokenError](),
 			"Fetched":       reflect.TypeFor[data.Fetched](),
 			"IDX":           reflect.TypeFor[data.IDX](),
+			"Info":          reflect.TypeFor[data.Info](),
+			"MixedError":    reflect.TypeFor[data.MixedError](),
 			"NotFoundError": reflect.TypeFor[data.NotFoundError](),
+			"Options":       reflect.TypeFor[data.Options](),
 			"Set":           reflect.TypeFor[data.Set](),
+			"SizeError":     reflect.TypeFor[data.SizeError](),
 		},
 		Proxies: map[string]reflect.Type{
 			"Set": reflect.TypeFor[p_ddpmlab_ddpm_data_Set](),
+		},
+		Untypeds: map[string]string{
+			"Refuse": "string:refuse",
+			"Skip":   "string:skip",
 		},
 	})
 }

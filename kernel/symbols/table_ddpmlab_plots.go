@@ -28,9 +28,13 @@ func init() {
 			"SampleGrid":    reflect.ValueOf(plots.SampleGrid),
 			"StepsTable":    reflect.ValueOf(plots.StepsTable),
 			"VariantsTable": reflect.ValueOf(plots.VariantsTable),
+			"Verify":        reflect.ValueOf(plots.Verify),
+			"VerifyIn":      reflect.ValueOf(plots.VerifyIn),
 		},
 		Types: map[string]reflect.Type{
-			"Figure": reflect.TypeFor[plots.Figure](),
+			"Figure":        reflect.TypeFor[plots.Figure](),
+			"Verification":  reflect.TypeFor[plots.Verification](),
+			"Verifications": reflect.TypeFor[plots.Verifications](),
 		},
 	})
 }
