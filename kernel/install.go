@@ -16,9 +16,9 @@ import (
 // InstallOptions are where and under which name Install puts the kernel. The zero value
 // installs it for the user, as ddpmlab.
 type InstallOptions struct {
-	// Name is the kernelspec's name, "" for ddpmlab.
+	// Name is the kernelspec's name, "" for ddpmlab, or for ddpmlab-gophernotes.
 	Name string
-	// DisplayName is what notebooks show, "" for Go and the name.
+	// DisplayName is what notebooks show, "" for one made of the name.
 	DisplayName string
 	// Prefix installs under PREFIX/share/jupyter.
 	Prefix string
@@ -31,33 +31,48 @@ type InstallOptions struct {
 // Install makes the kernel known to Jupyter and returns the kernelspec's folder. The
 // program is copied into that folder: the one that runs may be temporary, as under go run.
 func Install(opt InstallOptions) (string, error) {
-	dir, err := specDir(opt)
+	name := opt.name("ddpmlab")
+	return opt.install(name, "ddpmlab", func(program string) (kernelSpec, error) {
+		return kernelSpec{
+			Argv:            []string{program, "kernel", "serve", "-f", "{connection_file}"},
+			DisplayName:     "Go (" + name + ")",
+			InterruptMode:   "message",
+			ProtocolVersion: protocolVersion,
+			Metadata:        map[string]any{"debugger": false},
+		}, copyProgram(opt.Executable, program)
+	})
+}
+
+// kernelSpec is the content of kernel.json.
+type kernelSpec struct {
+	Argv            []string          `json:"argv"`
+	DisplayName     string            `json:"display_name"`
+	Env             map[string]string `json:"env,omitempty"`
+	InterruptMode   string            `json:"interrupt_mode,omitempty"`
+	ProtocolVersion string            `json:"kernel_protocol_version,omitempty"`
+	Language        string            `json:"language"`
+	Metadata        map[string]any    `json:"metadata,omitempty"`
+}
+
+// install makes the folder of a kernelspec with the program that make puts there.
+func (opt InstallOptions) install(name, program string, make func(program string) (kernelSpec, error)) (string, error) {
+	dir, err := opt.specDir(name)
 	if err != nil {
 		return "", err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("install the kernel: %w", err)
 	}
-	program := filepath.Join(dir, "ddpmlab")
-	if err := copyProgram(opt.Executable, program); err != nil {
+	spec, err := make(filepath.Join(dir, program))
+	if err != nil {
+		os.Remove(dir) // if it is empty
 		return "", fmt.Errorf("install the kernel: %w", err)
 	}
-	display := opt.DisplayName
-	switch {
-	case display != "":
-	case opt.Name == "" || opt.Name == "ddpmlab":
-		display = "Go (ddpmlab)"
-	default:
-		display = "Go (" + opt.Name + ")"
+	if opt.DisplayName != "" {
+		spec.DisplayName = opt.DisplayName
 	}
-	spec, err := json.MarshalIndent(map[string]any{
-		"argv":                    []string{program, "kernel", "serve", "-f", "{connection_file}"},
-		"display_name":            display,
-		"language":                "go",
-		"interrupt_mode":          "message",
-		"kernel_protocol_version": protocolVersion,
-		"metadata":                map[string]any{"debugger": false},
-	}, "", "  ")
+	spec.Language = "go"
+	text, err := json.MarshalIndent(spec, "", "  ")
 	if err != nil {
 		return "", err
 	}
@@ -65,7 +80,7 @@ func Install(opt InstallOptions) (string, error) {
 		return "", fmt.Errorf("install the kernel: %w", err)
 	}
 	// last, because a folder with kernel.json is a kernel
-	if err := writeFile(filepath.Join(dir, "kernel.json"), append(spec, '\n')); err != nil {
+	if err := writeFile(filepath.Join(dir, "kernel.json"), append(text, '\n')); err != nil {
 		return "", fmt.Errorf("install the kernel: %w", err)
 	}
 	return dir, nil
@@ -95,7 +110,11 @@ func writeLogos(dir string) error {
 // Uninstall removes what Install with the same options has put there, and returns the
 // kernelspec's folder. It removes no other program's kernel.
 func Uninstall(opt InstallOptions) (string, error) {
-	dir, err := specDir(opt)
+	return opt.uninstall(opt.name("ddpmlab"), "ddpmlab")
+}
+
+func (opt InstallOptions) uninstall(name, program string) (string, error) {
+	dir, err := opt.specDir(name)
 	if err != nil {
 		return "", err
 	}
@@ -106,8 +125,8 @@ func Uninstall(opt InstallOptions) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("uninstall the kernel: %w", err)
 	}
-	var spec struct{ Argv []string }
-	if json.Unmarshal(b, &spec) != nil || len(spec.Argv) == 0 || filepath.Base(spec.Argv[0]) != "ddpmlab" {
+	var spec kernelSpec
+	if json.Unmarshal(b, &spec) != nil || len(spec.Argv) == 0 || spec.Argv[0] != filepath.Join(dir, program) {
 		return "", fmt.Errorf("uninstall the kernel: the one in %s is not of ddpmlab; remove the folder by hand if that is meant", dir)
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -116,14 +135,18 @@ func Uninstall(opt InstallOptions) (string, error) {
 	return dir, nil
 }
 
-// specDir is the kernelspec's folder that the options name.
-func specDir(opt InstallOptions) (string, error) {
-	name := opt.Name
-	if name == "" {
-		name = "ddpmlab"
+// name is the kernelspec's name.
+func (opt InstallOptions) name(usual string) string {
+	if opt.Name == "" {
+		return usual
 	}
+	return opt.Name
+}
+
+// specDir is the folder of the kernelspec with that name.
+func (opt InstallOptions) specDir(name string) (string, error) {
 	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || strings.Trim(name, ".") == "" {
-		return "", fmt.Errorf("kernel name %q: only letters, digits, -, _ and . are possible", opt.Name)
+		return "", fmt.Errorf("kernel name %q: only letters, digits, -, _ and . are possible", name)
 	}
 	data, err := dataDir(opt)
 	if err != nil {

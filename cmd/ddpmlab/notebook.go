@@ -144,16 +144,21 @@ var kernelInstall = command{
 	name:     "kernel install",
 	synopsis: "Make the kernel known to Jupyter",
 	help: `Copies this program into the kernelspec's folder, so that the kernel goes on working when the program is moved or was
-only temporary, as under go run. Run it again after an update.`,
-	examples: []string{"kernel install", "kernel install --sys-prefix", "kernel install --uninstall"},
+only temporary, as under go run. Run it again after an update.
+
+--gophernotes installs another kernel, "Go (gophernotes)": the gophernotes that go.mod names, built with ddpmlab's packages.
+It wants Go and the folder of ddpmlab's source, and is a minute's work the first time. In it a notebook begins with a cell
+that says ctx := context.Background(); the README tells what else differs.`,
+	examples: []string{"kernel install", "kernel install --sys-prefix", "kernel install --gophernotes", "kernel install --uninstall"},
 	setup: func(f *flag.FlagSet) action {
 		user := f.Bool("user", false, "for this user alone; the default")
 		var o kernel.InstallOptions
 		f.StringVar(&o.Prefix, "prefix", "", "under `FOLDER`/share/jupyter")
 		f.BoolVar(&o.SysPrefix, "sys-prefix", false, "in the active Python environment")
-		f.StringVar(&o.Name, "name", "", "call the kernel `NAME` instead of ddpmlab")
+		f.StringVar(&o.Name, "name", "", "call the kernel `NAME` instead of ddpmlab, or ddpmlab-gophernotes")
+		gophernotes := f.Bool("gophernotes", false, "install gophernotes with ddpmlab's packages, beside ddpmlab's own kernel")
 		uninstall := f.Bool("uninstall", false, "remove the kernel instead")
-		return func(_ context.Context, _ []string, w world) error {
+		return func(ctx context.Context, _ []string, w world) error {
 			places := 0
 			for _, chosen := range []bool{*user, o.Prefix != "", o.SysPrefix} {
 				if chosen {
@@ -163,19 +168,30 @@ only temporary, as under go run. Run it again after an update.`,
 			if places > 1 {
 				return usagef("--user, --prefix and --sys-prefix exclude each other; give one of them")
 			}
-			if *uninstall {
-				dir, err := kernel.Uninstall(o)
-				if err != nil {
-					return err
-				}
-				return printf(w.out, "removed %s\n", dir)
+			var dir string
+			var err error
+			switch {
+			case *uninstall && *gophernotes:
+				dir, err = kernel.UninstallGophernotes(o)
+			case *uninstall:
+				dir, err = kernel.Uninstall(o)
+			case *gophernotes:
+				dir, err = kernel.InstallGophernotes(ctx, o)
+			default:
+				dir, err = kernel.Install(o)
 			}
-			dir, err := kernel.Install(o)
 			if err != nil {
 				return err
 			}
+			if *uninstall {
+				return printf(w.out, "removed %s\n", dir)
+			}
 			name := o.Name
-			if name == "" {
+			switch {
+			case name != "":
+			case *gophernotes:
+				name = "gophernotes"
+			default:
 				name = "ddpmlab"
 			}
 			return printf(w.out, "installed in %s; choose \"Go (%s)\" in Jupyter\n", dir, name)

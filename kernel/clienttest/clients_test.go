@@ -70,9 +70,9 @@ func (c *clients) feed(stdin, name string, args ...string) string {
 	return string(out)
 }
 
-// tour is a copy of the tour with a network so small that it takes seconds, and one more
-// cell.
-func (c *clients) tour(more string) string {
+// tour is a copy of the tour with a network so small that it takes seconds, and a cell before
+// and one after the others, where these are not empty.
+func (c *clients) tour(before, more string) string {
 	c.t.Helper()
 	b, err := os.ReadFile("../../notebooks/tour.ipynb")
 	if err != nil {
@@ -98,6 +98,9 @@ func (c *clients) tour(more string) string {
 		return strings.Contains(string(b), `"parameters"`)
 	})
 	cells = slices.Insert(cells, at+1, small)
+	if before != "" {
+		cells = slices.Insert(cells, 0, cell("before", before))
+	}
 	if more != "" {
 		cells = append(cells, cell("more", more))
 	}
@@ -141,7 +144,7 @@ func TestLab(t *testing.T) {
 	chromium := debian(t, "chromium", "chromium", "chromium-driver", "fonts-dejavu-core")
 	driver := debian(t, "chromedriver", "chromium-driver")
 	c := install(t)
-	tour := c.tour("cfg = ddpm.Tour()\ncfg.Iterations = 5000\ncfg.EvalEvery = 0\nlab.Train(ctx, cfg, ddpm.InputPerturbation(0.3))")
+	tour := c.tour("", "cfg = ddpm.Tour()\ncfg.Iterations = 5000\ncfg.EvalEvery = 0\nlab.Train(ctx, cfg, ddpm.InputPerturbation(0.3))")
 	shots, err := filepath.Abs(artifacts)
 	if err != nil {
 		t.Fatal(err)
@@ -203,4 +206,64 @@ func TestConsole(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, got)
 		}
 	}
+}
+
+// TestGophernotes executes the tour in stock gophernotes with this project's packages, after
+// a cell that makes ctx.
+func TestGophernotes(t *testing.T) {
+	c := install(t)
+	c.run(filepath.Join(c.dir, "ddpmlab"), "kernel", "install", "--gophernotes", "--prefix", c.dir)
+	out := filepath.Join(c.dir, "gophernotes.ipynb")
+	tour := c.tour("import \"context\"\nctx := context.Background()", "1 + 1")
+	c.run(c.python, "../testdata/nbclient_run.py", tour, out, "ddpmlab-gophernotes")
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nb struct {
+		Cells []struct {
+			Source  any // a text or its lines
+			Outputs []struct {
+				Data   map[string]any
+				EValue string
+			}
+		}
+	}
+	if err := json.Unmarshal(b, &nb); err != nil {
+		t.Fatal(err)
+	}
+	for code, mime := range map[string]string{ // what the tour's cells show here
+		"plots.FDCurve(":     "image/png",
+		"plots.LossCurve(":   "image/png",
+		"plots.BiasTable(":   "text/html",
+		"\nplots.VariantsTa": "text/html",
+		"plots.SampleGrid(":  "image/png",
+		"\nruns":             "text/plain",
+		"1 + 1":              "text/plain",
+	} {
+		found := false
+		for _, cell := range nb.Cells {
+			found = found || strings.Contains("\n"+joined(cell.Source), code) && len(cell.Outputs) > 0 && cell.Outputs[len(cell.Outputs)-1].Data[mime] != nil
+		}
+		if !found {
+			t.Errorf("%s shows no %s", strings.TrimSpace(code), mime)
+		}
+	}
+	mistake := nb.Cells[len(nb.Cells)-2].Outputs
+	if len(mistake) != 1 || !strings.Contains(mistake[0].EValue, "want 1 or more") {
+		t.Errorf("the tour's mistake: %v", mistake)
+	}
+}
+
+// joined is a cell's source, which a notebook stores as one text or as lines.
+func joined(source any) string {
+	list, ok := source.([]any)
+	if !ok {
+		return source.(string)
+	}
+	var b strings.Builder
+	for _, l := range list {
+		b.WriteString(l.(string))
+	}
+	return b.String()
 }
