@@ -44,7 +44,7 @@ func Train(ctx context.Context, cfg Config, v Variant, opts ...Option) (c *Check
 	if err := o.scores.validate(cfg); err != nil {
 		return nil, err
 	}
-	t, err := newTrainer(cfg, v, o)
+	t, err := newTrainer(ctx, cfg, v, o)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +83,9 @@ type trainer struct {
 	bad     int64       // how many of them just now, in a row
 }
 
-// newTrainer opens data, builds and compiles the loss, and sets the weights.
-func newTrainer(cfg Config, v Variant, o *options) (*trainer, error) {
+// newTrainer opens data, builds and compiles the loss, and sets the weights. It looks
+// between these whether ctx has ended.
+func newTrainer(ctx context.Context, cfg Config, v Variant, o *options) (*trainer, error) {
 	t := &trainer{cfg: cfg.clone(), v: v.Normal(), opts: o, set: o.set, evals: o.evalSteps(cfg), losses: make([]float32, cfg.Batch)}
 	if err := t.openData(); err != nil {
 		return nil, err
@@ -110,11 +111,23 @@ func newTrainer(cfg Config, v Variant, o *options) (*trainer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build loss: %w", err)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	program, err := engine.Compile(spec)
 	if err != nil {
 		return nil, fmt.Errorf("compile loss: %w", err)
 	}
 	t.outputs, t.values = keys, make([]float64, len(keys))
+	var w []float32 // initial weights
+	if o.resume == nil {
+		if w, err = cfg.Model.InitContext(ctx, cfg.Seed); err != nil {
+			return nil, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if t.state, err = o.device.NewState(program.ParamLen); err != nil {
 		return nil, fmt.Errorf("load weights: %w", err)
 	}
@@ -125,7 +138,6 @@ func newTrainer(cfg Config, v Variant, o *options) (*trainer, error) {
 		t.restore(c)
 		return t, nil
 	}
-	w := cfg.Model.Init(cfg.Seed)
 	t.state.Set(engine.Weights, w)
 	t.state.Set(engine.EMA, w)
 	for range cfg.ExtraEMA {

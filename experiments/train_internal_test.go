@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ddpmlab/ddpm"
 	"ddpmlab/ddpm/fid"
@@ -100,6 +101,38 @@ func interrupted(t *testing.T, s *Store, c ddpm.Config, v ddpm.Variant, step int
 		t.Errorf("got %q, want how to resume", text)
 	}
 	return r
+}
+
+// A training that is interrupted at any moment of its start says whether there is a run.
+func TestInterruptedStart(t *testing.T) {
+	s := labStore(t)
+	c := small()
+	kept, tried := 0, 0
+	for delay := time.Duration(0); kept < 5; delay += 10 * time.Millisecond {
+		tried++
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(delay, cancel)
+		c.Iterations, c.Seed = 1_000_000, uint64(delay)
+		r, err := s.Train(ctx, c, ddpm.ADM())
+		if !errors.Is(err, ErrInterrupted) || !errors.Is(err, context.Canceled) {
+			t.Fatalf("after %v: %v", delay, err)
+		}
+		want := "there is no run"
+		if r != nil {
+			kept++
+			want = "of 1000000 steps are done and kept"
+		}
+		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "context canceled") {
+			t.Errorf("after %v: %v, want it to say: %s", delay, err, want)
+		}
+	}
+	runs, err := s.AllRuns(t.Context())
+	if err != nil || len(runs) != kept {
+		t.Errorf("%d runs, error %v, want the %d that were said to be kept", len(runs), err, kept)
+	}
+	if tried == kept {
+		t.Error("every run had begun: the moments miss the start")
+	}
 }
 
 // Training again what was interrupted begins anew, and says how to go on instead.

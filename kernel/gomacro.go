@@ -133,7 +133,7 @@ func (g *gomacro) Eval(ctx context.Context, c source) ([]value, *fault) {
 	g.cells.Store(file, &cellRec{number: c.Number, lines: strings.Split(c.Source, "\n")})
 
 	g.session.Declare("ctx", typeIn(g.imports, "context", contextType))
-	cell, errs := g.session.Check(c.Number, c.Source)
+	cell, errs := g.session.CheckUsing(c.Number, c.Source, c.Packages)
 	if errs != nil {
 		return nil, errorsFault(c.Number, errs)
 	}

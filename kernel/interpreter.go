@@ -36,6 +36,9 @@ type source struct {
 	Number int // execution count
 	Source string
 	Aside  bool // evaluated beside the cell of that number: error messages do not quote it
+	// Packages are names of packages that this source knows beyond those of all cells:
+	// name -> path.
+	Packages map[string]string
 }
 
 // value is one value of a cell's last expression.

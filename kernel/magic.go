@@ -213,6 +213,9 @@ func (c *cellRun) timed(f func() ([]value, *fault)) ([]value, *fault) {
 	cpu, begun := processorTime(), time.Now()
 	vs, flt := f()
 	wall, used := time.Since(begun), processorTime()-cpu
+	if flt != nil && len(flt.Errors) > 0 { // nothing ran
+		return nil, flt
+	}
 	c.say(fmt.Sprintf("time %v, of processors %v\n", wall.Round(10*time.Microsecond), used.Round(10*time.Microsecond)))
 	return vs, flt
 }
@@ -268,9 +271,12 @@ func (c *cellRun) sql(ctx context.Context, p part, arg string) ([]value, *fault)
 }
 
 // lab asks the database of the experiments, through the interpreter: the kernel knows
-// nothing of experiments itself. The import's name is one that no cell has.
+// nothing of experiments itself. A cell may have given the package's name to something else.
 func (c *cellRun) lab(ctx context.Context, p part, call string) ([]value, *fault) {
-	return c.eval(ctx, p.at(`import experimentsOfKernel "ddpmlab/experiments"; experimentsOfKernel.MustOpen("runs.db").`+call))
+	return c.k.language().Eval(ctx, source{
+		Number: c.number, Source: p.at(`experimentsOfKernel.MustOpen("runs.db").` + call), Aside: c.aside,
+		Packages: map[string]string{"experimentsOfKernel": "ddpmlab/experiments"},
+	})
 }
 
 func (c *cellRun) help(_ context.Context, p part, arg string) ([]value, *fault) {

@@ -1,6 +1,7 @@
 package unet
 
 import (
+	"context"
 	"math"
 	"slices"
 	"strings"
@@ -136,9 +137,23 @@ func (c Config) convert(src []float32, toTorch bool) []float32 {
 // block, of the network, and the projection of every attention. The numbers
 // depend on seed and the name of the tensor only.
 func (c Config) Init(seed uint64) []float32 {
-	flat := make([]float32, 0, c.NumParams())
+	flat, err := c.InitContext(context.Background(), seed)
+	if err != nil {
+		panic(err) // there is no other error than the context's
+	}
+	return flat
+}
+
+// InitContext is Init that ends with ctx, whose error it returns: the 57 million weights of
+// the paper's networks take seconds.
+func (c Config) InitContext(ctx context.Context, seed uint64) ([]float32, error) {
+	flat := make([]float32, c.NumParams())
+	rest := flat
 	var bound float64 // of the layer; its weight comes before its bias
 	for _, k := range c.Keys() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		v := make([]float32, k.Len())
 		module := k.Name[:strings.LastIndexByte(k.Name, '.')]
 		isWeight := strings.HasSuffix(k.Name, ".weight")
@@ -157,9 +172,10 @@ func (c Config) Init(seed uint64) []float32 {
 				v[i] = float32(bound) * (2*u - 1)
 			}
 		}
-		flat = append(flat, v...)
+		transpose(k, v, rest[:k.Len()], false)
+		rest = rest[k.Len():]
 	}
-	return c.FromTorch(flat)
+	return flat, nil
 }
 
 func isNorm(module string) bool {

@@ -137,7 +137,11 @@ func (e Error) Error() string { return fmt.Sprintf("%d:%d: %s", e.Line, e.Column
 
 // Check parses and checks a cell. With errors it changes nothing, and returns them all in
 // the order of the source. A cell without is to be committed.
-func (s *Session) Check(number int, src string) (*Cell, []Error) {
+func (s *Session) Check(number int, src string) (*Cell, []Error) { return s.CheckUsing(number, src, nil) }
+
+// CheckUsing checks source that, unlike cells after it, knows packages by further names:
+// name -> path.
+func (s *Session) CheckUsing(number int, src string, packages map[string]string) (*Cell, []Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, errs := s.parse(number, src)
@@ -145,7 +149,7 @@ func (s *Session) Check(number int, src string) (*Cell, []Error) {
 		return nil, errs
 	}
 	c := &Cell{Number: number, Items: p.items, Pkg: s.pkg, Fset: s.fset, session: s, Info: newInfo()}
-	if errs := s.check(c, p); len(errs) > 0 {
+	if errs := s.check(c, p, packages); len(errs) > 0 {
 		c.drop()
 		return nil, errs
 	}
@@ -170,7 +174,7 @@ func newInfo() *types.Info {
 
 // check type-checks the parsed cell into c. It recovers what go/types might panic with: a
 // notebook must outlive it.
-func (s *Session) check(c *Cell, p *parsed) (errs []Error) {
+func (s *Session) check(c *Cell, p *parsed, packages map[string]string) (errs []Error) {
 	defer func() {
 		if e := recover(); e != nil {
 			errs = append(errs, Error{Line: 1, Column: 1, Message: fmt.Sprintf("the type checker does not cope with this cell: %v", e)})
@@ -184,7 +188,15 @@ func (s *Session) check(c *Cell, p *parsed) (errs []Error) {
 	if len(errs) > 0 {
 		return errs
 	}
-	scope := s.enter(p, c.imports)
+	visible := maps.Clone(c.imports)
+	for name, path := range packages {
+		pkg, err := s.importer.Import(path)
+		if err != nil {
+			return []Error{{Line: 1, Column: 1, Message: err.Error()}}
+		}
+		visible[name] = pkg
+	}
+	scope := s.enter(p, visible)
 	s.lateMethods(c, p, report)
 	if len(errs) > 0 {
 		return errs
@@ -266,6 +278,14 @@ func (s *Session) imports(p *parsed, report func(token.Pos, string, ...any)) map
 
 // unknownPackage says what there is instead.
 func (s *Session) unknownPackage(path string) string {
+	first, rest, _ := strings.Cut(path, "/")
+	name := rest[strings.LastIndexByte(rest, '/')+1:]
+	if name == "" {
+		name = first
+	}
+	if meant, ok := s.byName[name]; ok && !strings.Contains(first, ".") {
+		return fmt.Sprintf("there is no package %q in cells; package %s is %q, and need not be imported: write %s.Name", path, name, meant, name)
+	}
 	var main []string
 	for _, p := range s.importer.Paths() {
 		if first, _, _ := strings.Cut(p, "/"); strings.Contains(first, ".") || first == "ddpmlab" {

@@ -52,13 +52,16 @@ func (s *Session) parse(number int, src string) (*parsed, []Error) {
 	if len(errs) > 0 {
 		sortErrors(errs)
 		errs = slices.CompactFunc(errs, func(a, b Error) bool { return a.Line == b.Line })
-		lines := strings.Count(src, "\n") + 1
+		first := errs[0]
+		line, column := end(src)
+		beyond := func(e Error) bool { return e.Line > line || e.Line == line && e.Column > column }
 		if len(errs) > 1 { // what the parser misses at the end, it misses because of the first
-			errs = slices.DeleteFunc(errs, func(e Error) bool { return e.Line > lines })
+			errs = slices.DeleteFunc(errs[1:], beyond)
+			errs = slices.Insert(errs, 0, first)
 		}
 		for i, e := range errs {
-			if e.Line > lines { // at the brace that closes the function around the statements
-				errs[i].Line, errs[i].Message = lines, strings.Replace(e.Message, "found '}'", "found 'EOF'", 1)
+			if beyond(e) { // at the brace that closes the function around the statements
+				errs[i].Line, errs[i].Column, errs[i].Message = line, column, strings.Replace(e.Message, "found '}'", "found 'EOF'", 1)
 			}
 		}
 		return nil, errs
@@ -311,6 +314,22 @@ func unbalanced(src string) *Error {
 		}
 	}
 	return nil
+}
+
+// end is where the source's last token ends.
+func end(src string) (line, column int) {
+	at := 0
+	for _, t := range tokens(src) {
+		switch {
+		case t.kind == token.EOF || t.kind == token.SEMICOLON && t.text == "":
+		case t.text != "":
+			at = t.offset + len(t.text)
+		default:
+			at = t.offset + len(t.kind.String())
+		}
+	}
+	at = min(at, len(src))
+	return strings.Count(src[:at], "\n") + 1, at - strings.LastIndexByte(src[:at], '\n')
 }
 
 type tok struct {
