@@ -176,7 +176,7 @@ func (g *gomacro) runFault(ctx context.Context, file string, node ast.Node, run 
 		f.Name, f.Interrupted, f.Trace = interrupt, true, nil
 		f.Message = wasInterrupted
 		if isMessage {
-			f.Message = message.CellMessage()
+			f.Message = interruption(message.CellMessage())
 		}
 	case isMessage:
 		f.Name, f.Message = valueError, message.CellMessage()
@@ -185,6 +185,17 @@ func (g *gomacro) runFault(ctx context.Context, file string, node ast.Node, run 
 		f.Stack = compiledStack()
 	}
 	return f
+}
+
+// interruption is what a computation says of its end without the words of package context,
+// which say nothing to the user.
+func interruption(message string) string {
+	words := context.Canceled.Error()
+	message = strings.TrimSuffix(strings.ReplaceAll(message, ": "+words, ""), words)
+	if strings.TrimSpace(message) == "" {
+		return wasInterrupted
+	}
+	return message
 }
 
 // interruptedBefore is the fault of a cell that was stopped before the statement node.

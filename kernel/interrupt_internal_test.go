@@ -3,26 +3,40 @@ package kernel
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// stoppable are kinds of code that runs for ever, each with how soon it stops.
-var stoppable = []struct{ name, code string }{
-	{"loop", "for { n++ }"},
-	{"nested functions", "spin()"},
-	{"sleep", "time.Sleep(time.Hour)"},
-	{"receive", "<-never"},
-	{"select", "select {}"},
-	{"goroutine", "go func() { for { n++ } }()\nselect {}"},
-	{"input", `kernel.Input(ctx, "? ")`},
-	{"SQL", `db.QueryRowContext(ctx, "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c").Scan(&n)`},
-	{"training", "lab.Train(ctx, cfg, ddpm.ADM())"},
-	{"sampling", "lab.Samples(ctx, run, 2000, 1000)"},
-	{"foreign call", "wg.Wait()\nfor { n++ }"},
+// stoppable are kinds of code that runs for ever. One that shows something is interrupted
+// when it has shown the text.
+var stoppable = []struct{ name, code, shows string }{
+	{"loop", "for { n++ }", ""},
+	{"nested functions", "spin()", ""},
+	{"sleep", "time.Sleep(time.Hour)", ""},
+	{"receive", "<-never", ""},
+	{"select", "select {}", ""},
+	{"goroutine", "go func() { for { n++ } }()\nselect {}", ""},
+	{"input", `kernel.Input(ctx, "? ")`, ""},
+	{"SQL", `db.QueryRowContext(ctx, "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c").Scan(&n)`, ""},
+	{"start of a training", "lab.Train(ctx, cfg, ddpm.GradPenalty(1e-6))", ""},
+	{"training", "lab.Train(ctx, cfg, ddpm.ADM())", " it/s"},
+	{"evaluation", "lab.Train(ctx, evaluated, ddpm.ADM())", "iteration"},
+	{"checkpoints", "lab.Train(ctx, saved, ddpm.ADM())", "samples at step 2"},
+	{"sampling", "lab.Samples(ctx, run, 2000, 1000)", ""},
+	{"foreign call", "wg.Wait()\nfor { n++ }", ""},
+}
+
+// everyPair is a walk over n things in which each comes after each, itself included.
+func everyPair(n int) (walk []int) {
+	for i := range n {
+		walk = append(walk, i)
+		for j := i + 1; j < n; j++ {
+			walk = append(walk, i, j)
+		}
+	}
+	return append(walk, 0)
 }
 
 // TestInterruptEachAfterEach interrupts every kind of cell after every other kind.
@@ -47,6 +61,10 @@ cfg.Iterations = 2
 cfg.EvalSamples = 4
 run := lab.Train(ctx, cfg, ddpm.ADM())
 cfg.Iterations = 100000
+cfg.EvalFirst = 0
+evaluated, saved := cfg, cfg
+evaluated.EvalFirst, evaluated.EvalSamples, evaluated.SamplingSteps = 1, 5000, 1000
+saved.EvalFirst, saved.EvalEvery, saved.EvalSamples, saved.SamplingSteps = 1, 1, 2, 1
 db, err := sql.Open("sqlite3", %[1]q)
 var wg sync.WaitGroup
 wg.Add(1)
@@ -64,14 +82,15 @@ func spin() { for i := 0; ; i++ { inner(i) } }
 	interrupt := func(kind int) {
 		k := stoppable[kind]
 		id := b.send("execute_request", map[string]any{"code": k.code, "allow_stdin": true})
-		time.Sleep(20 * time.Millisecond)
-		if k.name == "sampling" {
-			time.Sleep(100 * time.Millisecond) // into its loop
+		if k.shows != "" {
+			b.collect(id, func(a *answer) bool {
+				n := len(a.content)
+				return a.reply != nil || n > 0 && strings.Contains(fmt.Sprint(a.content[n-1]), k.shows)
+			})
 		}
-		if k.name == "training" {
-			trained++
-			b.collect(id, func(a *answer) bool { return slices.Contains(a.outputs, "display_data") || a.reply != nil })
-			time.Sleep(100 * time.Millisecond) // into its loop
+		time.Sleep(20 * time.Millisecond)
+		if k.name == "evaluation" || k.name == "sampling" { // into its loop, which shows nothing for long
+			time.Sleep(100 * time.Millisecond)
 		}
 		begun := time.Now()
 		if _, err := b.cl.send(b.cl.control, "interrupt_request", map[string]any{}); err != nil {
@@ -87,20 +106,25 @@ func spin() { for i := 0; ; i++ { inner(i) } }
 		}
 		a := b.wait(id)
 		took[k.name] = append(took[k.name], time.Since(begun).Seconds())
-		if a.reply["ename"] != "interrupted" || strings.Contains(fmt.Sprint(a.reply["evalue"]), "abandoned") != foreign {
+		said := fmt.Sprint(a.reply["evalue"])
+		if a.reply["ename"] != "interrupted" || strings.Contains(said, "abandoned") != foreign || strings.Contains(said, "context canceled") {
 			t.Fatalf("%s: %v", k.name, a.reply)
+		}
+		if strings.Contains(k.code, "lab.Train") {
+			isKept := strings.Contains(said, " steps are done and kept")
+			if isKept {
+				trained++
+			}
+			if !isKept && (k.shows != "" || !strings.Contains(said, "no run was made")) {
+				t.Fatalf("%s: %s", k.name, said)
+			}
 		}
 		if a := b.execute("kept + 1"); a.text() != "42" {
 			t.Fatalf("after %s: %v", k.name, a.reply)
 		}
 	}
-	last := 0
-	for gap := range stoppable { // a walk along all edges of the complete graph
-		for range stoppable {
-			next := (last + gap) % len(stoppable)
-			interrupt(next)
-			last = next
-		}
+	for _, kind := range everyPair(len(stoppable)) {
+		interrupt(kind)
 	}
 
 	for kind, times := range took {
