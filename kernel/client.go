@@ -22,6 +22,8 @@ type client struct {
 	outputs chan *message // of iopub
 	lost    chan error    // receives once, when a connection ends
 	stop    chan struct{}
+
+	answered time.Time // when the first answer came
 }
 
 // connect dials a kernel that may still be starting, and returns when it answers and its
@@ -73,7 +75,7 @@ func dial(ctx context.Context, c connection, port int, typ zmq4.SocketType, iden
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("connect to the kernel: %w", ctx.Err())
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
@@ -92,6 +94,9 @@ func (cl *client) settle(ctx context.Context) error {
 			select {
 			case m := <-cl.replies:
 				answered = answered || m.Parent.ID == id
+				if cl.answered.IsZero() {
+					cl.answered = time.Now()
+				}
 			case m := <-cl.outputs:
 				heard = heard || m.Parent.ID == id && isIdle(m)
 			case err := <-cl.lost:

@@ -137,7 +137,9 @@ func (e Error) Error() string { return fmt.Sprintf("%d:%d: %s", e.Line, e.Column
 
 // Check parses and checks a cell. With errors it changes nothing, and returns them all in
 // the order of the source. A cell without is to be committed.
-func (s *Session) Check(number int, src string) (*Cell, []Error) { return s.CheckUsing(number, src, nil) }
+func (s *Session) Check(number int, src string) (*Cell, []Error) {
+	return s.CheckUsing(number, src, nil)
+}
 
 // CheckUsing checks source that, unlike cells after it, knows packages by further names:
 // name -> path.
