@@ -45,8 +45,12 @@ func (s *Session) parse(number int, src string) (*parsed, []Error) {
 		}
 	}
 	const mode = parser.SkipObjectResolution | parser.ParseComments
-	df, err := parser.ParseFile(s.fset, name, "package main;"+line+decls, mode)
-	collect(err)
+	df := &ast.File{}
+	if strings.TrimSpace(decls) != "" { // most cells have neither functions nor imports
+		var err error
+		df, err = parser.ParseFile(s.fset, name, "package main;"+line+decls, mode)
+		collect(err)
+	}
 	sf, err := parser.ParseFile(s.fset, name, "package main;func _(){"+line+stmts+"\n}", mode)
 	collect(err)
 	if len(errs) > 0 {
