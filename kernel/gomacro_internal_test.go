@@ -99,6 +99,7 @@ func TestFault(t *testing.T) {
 		{"undefined in a literal", "x := 1\nfunc() {\n\tnothing()\n}()", "cell 1, line 3:2: compile error: undefined: nothing\n    3 | \tnothing()\n      | \t^"},
 		{"undefined in a function", "func f() int {\n\n\treturn nothing\n}", "cell 1, line 3:9: compile error: undefined: nothing\n    3 | \treturn nothing\n      | \t       ^"},
 		{"unknown import", "\nimport \"example.org/x\"", "cell 1, line 2:8: compile error: package \"example.org/x\" is not part of this kernel; it has: "},
+		{"unknown import of a known name", "import \"ddpmlab/kernel\"", "cell 1, line 1:8: compile error: there is no package \"ddpmlab/kernel\" in cells; package kernel is \"ddpmlab/kernel/cells\", and need not be imported: write kernel.Name"},
 		{"interpreter's own packages", "import \"github.com/cosmos72/gomacro/fast\"", "cell 1, line 1:8: compile error: package \"github.com/cosmos72/gomacro/fast\" is not part of this kernel"},
 		{"panic", "x := 0\n\nprintln(1 / x)", "cell 1, line 3: panic: integer divide by zero\n    3 | println(1 / x)"},
 		{"panic with a value", "panic(\"why\")", "cell 1, line 1: panic: why"},

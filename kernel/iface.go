@@ -78,6 +78,20 @@ func (b *boxed) any() any {
 	return b
 }
 
+// pointer is a pointer to a copy of the value, as what an any holds; nil if the value is a
+// pointer itself, or an interface.
+func (b *boxed) pointer() any {
+	if b == nil || b.t.Kind() == reflect.Pointer || b.t.Kind() == reflect.Interface {
+		return nil
+	}
+	p := reflect.New(b.v.Type())
+	p.Elem().Set(b.v)
+	b.g.mu.Lock()
+	t := b.g.ir.Comp.Universe.PtrTo(b.t)
+	b.g.mu.Unlock()
+	return (&boxed{g: b.g, v: p, t: t}).any()
+}
+
 // boxKey finds a box.
 type boxKey struct {
 	typ string

@@ -149,11 +149,13 @@ func imageBundle(m image.Image) (b render.Bundle) {
 // saysItself reports whether the value has a text of its own.
 func saysItself(v value) bool {
 	for _, x := range v.candidates() {
-		switch x := x.(type) {
-		case *boxed:
-			if x.g.prints(x.t) {
+		if b := unbox(x); b != nil {
+			if b.g.prints(b.t) {
 				return true
 			}
+			continue
+		}
+		switch x.(type) {
 		case fmt.Stringer, error:
 			return true
 		}
@@ -177,6 +179,9 @@ func textOf(v value) (s string) {
 		if isNil(x) {
 			continue
 		}
+		if b := unbox(x); b != nil && !b.g.prints(b.t) {
+			continue
+		}
 		switch x := x.(type) {
 		case fmt.Stringer:
 			return x.String()
@@ -184,18 +189,24 @@ func textOf(v value) (s string) {
 			return x.Error()
 		}
 	}
+	if v.Converted != nil {
+		return fmt.Sprint(v.Converted)
+	}
 	if !v.V.CanInterface() {
 		return fmt.Sprint(v.V)
 	}
 	return fmt.Sprintf("%v", v.V.Interface())
 }
 
-// candidates are the values whose methods may show v: its box, itself, and a
-// pointer to it.
+// candidates are the values whose methods may show v: its box, itself, and pointers to
+// these.
 func (v value) candidates() []any {
 	var c []any
 	if v.Converted != nil {
 		c = append(c, v.Converted)
+		if p := unbox(v.Converted).pointer(); p != nil {
+			c = append(c, p)
+		}
 	}
 	if v.V.IsValid() && v.V.CanInterface() {
 		c = append(c, v.V.Interface())

@@ -55,7 +55,7 @@ func parseNotebook(b []byte) (*notebook, error) {
 	d.UseNumber()
 	var fields map[string]any
 	if err := d.Decode(&fields); err != nil {
-		return nil, fmt.Errorf("not a JSON object: %w", err)
+		return nil, fmt.Errorf("not a notebook: %s; want a JSON object, as JupyterLab saves it", notJSON(b, err))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something follows the JSON object")
@@ -84,6 +84,25 @@ func parseNotebook(b []byte) (*notebook, error) {
 		return nil, errors.New("it has no code cells")
 	}
 	return nb, nil
+}
+
+// notJSON says where b stops being a JSON object.
+func notJSON(b []byte, err error) string {
+	syntax, isSyntax := errors.AsType[*json.SyntaxError](err)
+	kind, isKind := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case len(bytes.TrimSpace(b)) == 0:
+		return "the file is empty"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "the file ends in the middle of it"
+	case isSyntax:
+		before := b[:max(0, min(int(syntax.Offset)-1, len(b)))]
+		line, column := bytes.Count(before, []byte("\n"))+1, len(before)-bytes.LastIndexByte(before, '\n')
+		return fmt.Sprintf("line %d, column %d: %v", line, column, syntax)
+	case isKind:
+		return "the file holds a JSON " + kind.Value
+	}
+	return err.Error()
 }
 
 func newCell(f map[string]any) *nbCell {

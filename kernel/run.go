@@ -105,8 +105,8 @@ func RunNotebook(ctx context.Context, path string, opt Options) error {
 func writable(path string) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-	if pathErr := (*os.PathError)(nil); errors.As(err, &pathErr) {
-		return fmt.Errorf("folder %s: %w", dir, pathErr.Err) // not the temporary file's name
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok { // without the temporary file's name
+		return fmt.Errorf("folder %s cannot be written: %w; choose another place with --out FILE", dir, pathErr.Err)
 	}
 	if err != nil {
 		return err

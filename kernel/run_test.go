@@ -226,9 +226,12 @@ func TestRunRefuses(t *testing.T) {
 		want       string
 	}{
 		{"missing", "no/such.ipynb", kernel.Options{}, "no/such.ipynb: no such file"},
-		{"no JSON", text("# hello"), kernel.Options{}, "x.ipynb: not a JSON object: "},
+		{"no JSON", text("# hello"), kernel.Options{}, "x.ipynb: not a notebook: line 1, column 1: invalid character '#'"},
+		{"cut off", text(`{"cells": [`), kernel.Options{}, "not a notebook: the file ends in the middle"},
+		{"empty", text(" \n"), kernel.Options{}, "not a notebook: the file is empty"},
+		{"comma missing", text("{\n \"cells\": [\"a\" 7]}"), kernel.Options{}, "not a notebook: line 2, column 16: "},
 		{"more than JSON", text(`{"nbformat": 4, "cells": []} x`), kernel.Options{}, "something follows"},
-		{"a list", text("[]"), kernel.Options{}, "not a JSON object"},
+		{"a list", text("[]"), kernel.Options{}, "not a notebook: the file holds a JSON array; want a JSON object"},
 		{"old format", text(`{"nbformat": 3, "worksheets": []}`), kernel.Options{}, "nbformat is 3, want 4"},
 		{"no format", text(`{}`), kernel.Options{}, "nbformat is missing, want 4"},
 		{"no cells", text(`{"nbformat": 4}`), kernel.Options{}, "no list of cells"},
@@ -236,7 +239,7 @@ func TestRunRefuses(t *testing.T) {
 		{"odd cell", text(`{"nbformat": 4, "cells": [7]}`), kernel.Options{}, "cell 1 is not a JSON object"},
 		{"python", text(`{"nbformat": 4, "metadata": {"kernelspec": {"language": "python"}}, "cells": []}`), kernel.Options{}, "in python"},
 		{"both outputs", good, kernel.Options{Out: "x", Inplace: true}, "not both"},
-		{"no folder", good, kernel.Options{Out: filepath.Join(readOnly, "none", "x.ipynb")}, "executed notebook: folder " + filepath.Join(readOnly, "none") + ": no such file or directory"},
+		{"no folder", good, kernel.Options{Out: filepath.Join(readOnly, "none", "x.ipynb")}, "executed notebook: folder " + filepath.Join(readOnly, "none") + " cannot be written: no such file or directory; choose another place with --out FILE"},
 		{"no parameters cell", good, kernel.Options{Params: []string{"n=1"}}, "no code cell tagged parameters"},
 		{"no assignment", good, kernel.Options{Params: []string{"n"}}, `"n" is not of the form Name=value`},
 		{"no name", good, kernel.Options{Params: []string{"f()=1"}}, "not of the form"},

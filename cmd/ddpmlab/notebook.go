@@ -87,9 +87,11 @@ var notebookLab = command{
 	help: `Makes the kernel known to this JupyterLab alone, in a temporary folder, and starts ` + "`jupyter lab`" + ` on FOLDER (default:
 notebooks, where there is such a folder). Where JupyterLab is not on PATH, version ` + labVersion + ` is installed first, once, in a
 virtual environment in the cache folder. ` + "`ddpmlab kernel install`" + ` makes the kernel known for good.`,
-	examples:   []string{"notebook lab"},
+	examples:   []string{"notebook lab", "notebook lab --browser=false --port 8899"},
 	ownSignals: true,
 	setup: func(f *flag.FlagSet) action {
+		port := f.Int("port", 0, "serve on port `N`; 0: 8888, or the next that is free")
+		browser := f.Bool("browser", true, "open a browser; otherwise only print the address")
 		db := dbFlag(f)
 		threads := threadsFlag(f)
 		deviceFlag(f)
@@ -108,13 +110,23 @@ virtual environment in the cache folder. ` + "`ddpmlab kernel install`" + ` make
 			if len(args) > 0 {
 				folder = args[0]
 			}
-			return lab(ctx, jupyter, folder, w)
+			flags := []string{folder}
+			if *port != 0 {
+				flags = append(flags, fmt.Sprintf("--port=%d", *port))
+			}
+			if !*browser {
+				flags = append(flags, "--no-browser")
+			}
+			if os.Geteuid() == 0 { // in a container, as a rule; Jupyter refuses to start otherwise
+				flags = append(flags, "--allow-root")
+			}
+			return lab(ctx, jupyter, flags, w)
 		}
 	},
 }
 
 // lab runs JupyterLab until it ends.
-func lab(ctx context.Context, jupyter, folder string, w world) error {
+func lab(ctx context.Context, jupyter string, flags []string, w world) error {
 	prefix, err := os.MkdirTemp("", "ddpmlab-lab-")
 	if err != nil {
 		return err
@@ -127,7 +139,7 @@ func lab(ctx context.Context, jupyter, folder string, w world) error {
 	if more := w.env("JUPYTER_PATH"); more != "" {
 		path += string(os.PathListSeparator) + more
 	}
-	c := exec.CommandContext(ctx, jupyter, "lab", folder)
+	c := exec.CommandContext(ctx, jupyter, append([]string{"lab"}, flags...)...)
 	c.Env = append(os.Environ(), "JUPYTER_PATH="+path)
 	c.Stdin, c.Stdout, c.Stderr = w.in, w.out, w.err
 	// Ctrl-C reaches JupyterLab too, which asks whether it is meant; this process waits.

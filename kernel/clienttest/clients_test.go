@@ -6,11 +6,15 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,15 +56,8 @@ func (c *clients) feed(stdin, name string, args ...string) string {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 6*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(),
-		"JUPYTER_PATH="+filepath.Join(c.dir, "share", "jupyter"), "JUPYTER_DATA_DIR="+filepath.Join(c.dir, "data"),
-		"JUPYTER_RUNTIME_DIR="+filepath.Join(c.dir, "runtime"), "JUPYTER_CONFIG_DIR="+filepath.Join(c.dir, "config"),
-		"IPYTHONDIR="+filepath.Join(c.dir, "ipython"), "DDPMLAB_HISTORY="+filepath.Join(c.dir, "history.sqlite"),
-		"DDPMLAB_DB="+filepath.Join(c.dir, "runs.db"),
-		"PATH="+filepath.Dir(c.python)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd := c.command(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
-	cmd.WaitDelay = 5 * time.Second
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -68,6 +65,19 @@ func (c *clients) feed(stdin, name string, args ...string) string {
 		c.t.Fatalf("%s %q: %v\n%s%s", name, args, err, out, stderr.String())
 	}
 	return string(out)
+}
+
+// command is a command in that environment.
+func (c *clients) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(),
+		"JUPYTER_PATH="+filepath.Join(c.dir, "share", "jupyter"), "JUPYTER_DATA_DIR="+filepath.Join(c.dir, "data"),
+		"JUPYTER_RUNTIME_DIR="+filepath.Join(c.dir, "runtime"), "JUPYTER_CONFIG_DIR="+filepath.Join(c.dir, "config"),
+		"IPYTHONDIR="+filepath.Join(c.dir, "ipython"), "DDPMLAB_HISTORY="+filepath.Join(c.dir, "history.sqlite"),
+		"DDPMLAB_DB="+filepath.Join(c.dir, "runs.db"),
+		"PATH="+filepath.Dir(c.python)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
 }
 
 // tour is a copy of the tour with a network so small that it takes seconds, and a cell before
@@ -161,6 +171,59 @@ input answered
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestNotebookLab starts JupyterLab by `ddpmlab notebook lab`, and asks it for its page and
+// for the kernels it knows.
+func TestNotebookLab(t *testing.T) {
+	c := install(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	_, port, _ := net.SplitHostPort(address)
+	l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := c.command(ctx, filepath.Join(c.dir, "ddpmlab"), "notebook", "lab", c.dir, "--browser=false", "--port", port)
+	cmd.Env = append(cmd.Env, "JUPYTER_TOKEN=open-sesame", "JUPYTER_PATH=")
+	var log strings.Builder
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	get := func(path string) string {
+		for {
+			r, err := http.Get("http://" + address + path + "?token=open-sesame")
+			if err == nil {
+				defer r.Body.Close()
+				b, err := io.ReadAll(r.Body)
+				if err != nil || r.StatusCode != http.StatusOK {
+					t.Errorf("%s: %s, %v", path, r.Status, err)
+				}
+				return string(b)
+			}
+			select {
+			case <-ctx.Done():
+				return err.Error()
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+	if got := get("/lab"); !strings.Contains(got, "JupyterLab") {
+		t.Errorf("/lab is %.300s", got)
+	}
+	if got := get("/api/kernelspecs"); !strings.Contains(got, `"display_name": "Go (ddpmlab)"`) {
+		t.Errorf("/api/kernelspecs is %.1000s", got)
+	}
+	cancel()
+	err = cmd.Wait()
+	if t.Failed() {
+		t.Logf("%v\n%s", err, log.String())
 	}
 }
 
