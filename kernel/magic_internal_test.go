@@ -67,7 +67,7 @@ func TestMagics(t *testing.T) {
 		"1\n%nothing":       "cell N, line 2: command error: there is no command %nothing; %help lists what there is",
 		"\n%time":           "cell N, line 2: command error: %time needs its statement: %time STATEMENT",
 		"!exit 3":           "cell N, line 1: command error: exit status 3",
-		"1\n\n%time 1 + ":   "cell N, line 3:1: syntax error: ",
+		"1\n\n%time 1 + ":   "cell N, line 3:10: syntax error: ",
 		"!true\n\npanic(1)": "cell N, line 3: panic: 1",
 		"%cd /no/such":      "cell N, line 1: command error: chdir /no/such: no such file or directory",
 		"nothing?":          "cell N, line 1: command error: nothing is not known",
