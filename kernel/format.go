@@ -43,8 +43,15 @@ func (b *boxed) text() (s string, ok bool) {
 		if !b.g.implements(b.t, m.target) {
 			continue
 		}
-		if b.v.Kind() == reflect.Pointer && b.v.IsNil() {
-			return "<nil>", true
+		if b.v.Kind() == reflect.Pointer && b.v.IsNil() { // its method may cope with it
+			defer func() {
+				if e := recover(); e != nil {
+					if _, interrupted := e.(stopped); interrupted {
+						panic(e)
+					}
+					s, ok = "<nil>", true
+				}
+			}()
 		}
 		if f, ok := b.g.methodOf(b.t, m.name); ok {
 			return f.Call([]reflect.Value{pointerTo(b.v, b.t)})[0].String(), true
@@ -98,7 +105,8 @@ func (g *gomacro) writeGo(out *strings.Builder, v reflect.Value, t xr.Type, top 
 	case t.Kind() == reflect.Struct && declaredInCell(t):
 		list(t.NumField(), func(i int) {
 			out.WriteString(t.Field(i).Name + ":")
-			g.writeGo(out, readable(v.Field(i)), t.Field(i).Type, false)
+			f, ft := g.part(v, t, i)
+			g.writeGo(out, f, ft, false)
 		})
 	case t.Kind() == reflect.Slice || t.Kind() == reflect.Array:
 		list(v.Len(), func(i int) { g.writeGo(out, v.Index(i), t.Elem(), false) })
@@ -171,7 +179,8 @@ func (g *gomacro) mirror(v reflect.Value, t xr.Type, m mode) reflect.Value {
 			if !f.CanSet() {
 				f = reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem()
 			}
-			f.Set(g.mirror(readable(v.Field(i)), t.Field(i).Type, m.field(t.Field(i).Name)))
+			x, xt := g.part(v, t, i)
+			f.Set(g.mirror(x, xt, m.field(t.Field(i).Name)).Convert(f.Type()))
 		}
 		return out
 	case reflect.Slice:
@@ -249,7 +258,7 @@ func (g *gomacro) differs(t xr.Type, m mode) bool {
 			return false
 		}
 		for i := range t.NumField() {
-			if t.Field(i).Name != t.ReflectType().Field(i).Name || g.differs(t.Field(i).Type, m.field(t.Field(i).Name)) {
+			if t.Field(i).Name != t.ReflectType().Field(i).Name || g.foldedType(t, i) != nil || g.differs(t.Field(i).Type, m.field(t.Field(i).Name)) {
 				return true
 			}
 		}
@@ -283,7 +292,10 @@ func (g *gomacro) mirrorType(t xr.Type, m mode) reflect.Type {
 		var fields []reflect.StructField
 		for i := range t.NumField() {
 			f := t.Field(i)
-			sf := reflect.StructField{Name: f.Name, Type: g.mirrorType(f.Type, m.field(f.Name))}
+			sf := reflect.StructField{Name: f.Name, Type: reflect.TypeFor[any]()} // of a folded field, whose type contains this one
+			if g.foldedType(t, i) == nil {
+				sf.Type = g.mirrorType(f.Type, m.field(f.Name))
+			}
 			if f.Name != "" && !isUpper(f.Name) {
 				sf.PkgPath = "main"
 			}

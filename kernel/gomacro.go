@@ -43,6 +43,7 @@ type gomacro struct {
 	env     *fast.Env // the cells' global variables
 	fset    *token.FileSet
 	boxes   boxes           // of values of cells' types
+	folded  sync.Map        // fieldKey -> xr.Type, of what folded fields hold
 	methods sync.Map        // of cells' types, as functions: "T.M" -> reflect.Value
 	self    func(func(any)) // interpreted; hands over a *fast.Interp of the calling goroutine
 

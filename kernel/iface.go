@@ -192,6 +192,74 @@ func (g *gomacro) declareInterfaces() {
 	ir.DeclFunc(lower.Recovered, recovered)
 	ir.DeclFunc(lower.Chain, g.chain)
 	ir.DeclFunc(lower.IsError, g.isError)
+	ir.DeclBuiltin(lower.Fold, fast.Builtin{Compile: compileFold, ArgMin: 1, ArgMax: 1})
+	ir.DeclBuiltin(lower.Unfold, fast.Builtin{Compile: g.asserting(unfold), ArgMin: 2, ArgMax: 2})
+	ir.DeclBuiltin(lower.Field, fast.Builtin{Compile: g.compileField, ArgMin: 3, ArgMax: 3})
+}
+
+// compileFold compiles the conversion of a reference to an any that holds just that.
+func compileFold(c *fast.Comp, sym fast.Symbol, node *ast.CallExpr) *fast.Call {
+	arg := c.Expr1(node.Args[0], nil)
+	fold := func(x xr.Value) xr.Value {
+		v := x.ReflectValue()
+		for v.Kind() == reflect.Interface {
+			v = v.Elem()
+		}
+		if !v.IsValid() || v.IsNil() {
+			return xr.MakeValue(reflect.Zero(reflect.TypeFor[any]()))
+		}
+		return xr.MakeValue(v.Convert(reflect.TypeFor[any]()))
+	}
+	return builtinCall(c, sym, fold, []*fast.Expr{arg}, c.TypeOfInterface())
+}
+
+// unfold is what an any holds that a reference was folded into.
+func unfold(_ *fast.Comp, _, to xr.Type) (xr.Type, func(xr.Value) reflect.Value) {
+	return to, func(x xr.Value) reflect.Value { return unfolded(x.ReflectValue()) }
+}
+
+// unfolded is invalid for a nil reference.
+func unfolded(v reflect.Value) reflect.Value {
+	for v.Kind() == reflect.Interface {
+		v = v.Elem()
+	}
+	return v
+}
+
+// compileField notes the type of what a folded field holds, for printing.
+func (g *gomacro) compileField(c *fast.Comp, sym fast.Symbol, node *ast.CallExpr) *fast.Call {
+	name, index := c.Expr1(node.Args[0], nil), c.Expr1(node.Args[1], nil)
+	name.ConstTo(name.DefaultType())
+	index.ConstTo(index.DefaultType())
+	g.folded.Store(fieldKey{name.Value.(string), index.Value.(int)}, c.Type(node.Args[2]))
+	return builtinCall(c, sym, func(x xr.Value) xr.Value { return x }, []*fast.Expr{index}, index.Type)
+}
+
+// fieldKey is a field of a cell's type.
+type fieldKey struct {
+	typ   string
+	index int
+}
+
+// foldedType is the type of what field i of the struct type holds if it is folded, else nil.
+func (g *gomacro) foldedType(t xr.Type, i int) xr.Type {
+	if f, ok := g.folded.Load(fieldKey{strings.TrimPrefix(t.String(), "main."), i}); ok {
+		return f.(xr.Type)
+	}
+	return nil
+}
+
+// part is a field of a struct, and its type.
+func (g *gomacro) part(v reflect.Value, t xr.Type, i int) (reflect.Value, xr.Type) {
+	f := readable(v.Field(i))
+	real := g.foldedType(t, i)
+	if real == nil {
+		return f, t.Field(i).Type
+	}
+	if f = unfolded(f); !f.IsValid() {
+		f = reflect.Zero(real.ReflectType())
+	}
+	return f, real
 }
 
 // compileAny compiles the conversion of a value of a cell's type, or of an interface that

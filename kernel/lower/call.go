@@ -220,11 +220,14 @@ func (l *lowerer) unlike(t types.Type, fn *types.Func) (why string) {
 			}
 		}
 		if st, ok := t.Underlying().(*types.Struct); ok && (encodes || template) {
-			for f := range st.Fields() {
+			for i := range st.NumFields() {
+				f := st.Field(i)
 				if !f.Exported() {
 					why = "it would see the field " + f.Name()
 				} else if f.Embedded() {
 					why = "it would not see that " + f.Name() + " is embedded"
+				} else if l.names.folded[f] && (!strings.HasPrefix(fn.Name(), "Marshal") || strings.Contains(st.Tag(i), ",omit") || path != "encoding/json") {
+					why = "it would not see the type of " + f.Name()
 				}
 			}
 		}

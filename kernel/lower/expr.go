@@ -67,6 +67,9 @@ func (l *lowerer) expr(x ast.Expr) ast.Expr {
 		if x.Op == token.ARROW {
 			return &ast.UnaryExpr{OpPos: x.OpPos, Op: x.Op, X: l.hook(Ready, pos, l.expr(x.X))}
 		}
+		if v := l.foldedField(x.X); v != nil && x.Op == token.AND {
+			l.refuse(pos, "take the address of %s, by which a type contains itself; use the address of what has the field", v.Name())
+		}
 		return &ast.UnaryExpr{OpPos: x.OpPos, Op: x.Op, X: l.expr(x.X)}
 	case *ast.BinaryExpr:
 		return l.binary(x)
@@ -120,7 +123,7 @@ func (l *lowerer) composite(x *ast.CompositeLit) ast.Expr {
 				}
 				key = l.ident(name, kv.Pos())
 			}
-			value = l.conv(el, field.Type())
+			value = l.stored(l.conv(el, field.Type()), el, field)
 		case *types.Map:
 			key, value = l.conv(kv.Key, u.Key()), l.conv(el, u.Elem())
 		case *types.Slice:
@@ -145,6 +148,15 @@ func (l *lowerer) composite(x *ast.CompositeLit) ast.Expr {
 // selector rewrites x.Sel. The embedded fields on the way to what a cell's type promotes
 // are written out.
 func (l *lowerer) selector(x *ast.SelectorExpr) ast.Expr {
+	out := l.unfolded(x)
+	if v := l.foldedField(x); v != nil {
+		return l.test(Unfold, x.Pos(), out, l.typ(v.Type(), x.Pos()))
+	}
+	return out
+}
+
+// unfolded is selector without what reads a folded field.
+func (l *lowerer) unfolded(x *ast.SelectorExpr) ast.Expr {
 	if id, ok := x.X.(*ast.Ident); ok {
 		if _, ok := l.info.Uses[id].(*types.PkgName); ok {
 			obj := l.info.Uses[x.Sel]
@@ -188,6 +200,10 @@ func (l *lowerer) selector(x *ast.SelectorExpr) ast.Expr {
 			t = st.Field(i).Type()
 		}
 		if fn, ok := sel.Obj().(*types.Func); ok && fn.Pkg() == l.cell.Pkg && !isInterface(t) {
+			_, pointer := types.Unalias(fn.Signature().Recv().Type()).(*types.Pointer)
+			if _, have := types.Unalias(t).(*types.Pointer); pointer && !have && l.foldedField(x.X) != nil {
+				l.refuse(x.Pos(), "call %s, which takes an address, on a field by which a type contains itself", fn.Name())
+			}
 			out = l.receiver(out, t, fn, x.Pos())
 		}
 	}
@@ -415,7 +431,7 @@ func (l *lowerer) selfContaining(t types.Type) (found *types.Named) {
 			if n.Obj().Pkg() != l.cell.Pkg {
 				return
 			}
-			if containsItself(n) {
+			if l.containsItself(n) {
 				found = n
 				return
 			}
@@ -423,7 +439,7 @@ func (l *lowerer) selfContaining(t types.Type) (found *types.Named) {
 		if _, ok := t.Underlying().(*types.Signature); ok {
 			return
 		}
-		components(t.Underlying(), visit)
+		l.parts(t.Underlying(), visit)
 	}
 	visit(t)
 	return found

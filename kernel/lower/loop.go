@@ -89,6 +89,11 @@ func (l *lowerer) captured(node ast.Node, obj types.Object) (found bool) {
 
 // rangeStmt rewrites a range statement.
 func (l *lowerer) rangeStmt(s *ast.RangeStmt, label string) ast.Stmt {
+	for _, x := range []ast.Expr{s.Key, s.Value} {
+		if x != nil && l.foldedField(x) != nil {
+			l.refuse(x.Pos(), "range with a field by which a type contains itself; use :=")
+		}
+	}
 	t := l.typeOf(s.X)
 	switch u := t.Underlying().(type) {
 	case *types.Basic:

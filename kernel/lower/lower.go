@@ -40,6 +40,9 @@ const (
 	Recovered = "‹recovered›" // Recovered(r) is what recover returned as Go has it
 	Chain     = "‹chain›"     // Chain(err) is err and all it wraps
 	IsError   = "‹iserror›"   // IsError(err, target) is errors.Is(err, target)
+	Fold      = "‹fold›"      // Fold(x) is x as an any, a nil one if x is nil
+	Unfold    = "‹unfold›"    // *Unfold(x, T) is what was folded as a T
+	Field     = "‹field›"     // Field("T", i, F) says that field i of T holds a folded F
 )
 
 // Program is a cell as the evaluator takes it.
@@ -60,12 +63,15 @@ type Step struct {
 // Names knows what the interpreter calls the types of a session: one that is declared
 // again gets another name.
 type Names struct {
-	of   map[types.Object]string
-	last map[string]int
+	of     map[types.Object]string
+	last   map[string]int
+	folded map[*types.Var]bool // fields that are anys to the interpreter
 }
 
 // NewNames returns the names of a session that has none.
-func NewNames() *Names { return &Names{map[types.Object]string{}, map[string]int{}} }
+func NewNames() *Names {
+	return &Names{map[types.Object]string{}, map[string]int{}, map[*types.Var]bool{}}
+}
 
 func (n *Names) typeName(obj *types.TypeName) string {
 	if name, ok := n.of[obj]; ok {
@@ -133,24 +139,9 @@ func (l *lowerer) run() {
 	done := make([]bool, len(c.Items))
 	stubbed := map[int]bool{}
 
-	var declareType func(i int)
-	declareType = func(i int) {
-		if done[i] {
-			return
-		}
-		done[i] = true
-		for _, j := range c.Mentions(c.Items[i].Node, declares) {
-			if isDecl(c.Items[j].Node, token.TYPE) {
-				declareType(j)
-			}
-		}
-		l.typeDecl(c.Items[i].Node.(*ast.GenDecl), i)
-	}
+	l.typeDecls(done)
 	for i, it := range c.Items {
-		switch {
-		case isDecl(it.Node, token.TYPE):
-			declareType(i)
-		case isDecl(it.Node, token.CONST): // its uses become its value
+		if isDecl(it.Node, token.CONST) { // its uses become its value
 			l.step(nil, i)
 			done[i] = true
 		}
@@ -326,19 +317,15 @@ func (l *lowerer) typeString(t types.Type) string {
 	})
 }
 
-// typeDecl declares the types of a declaration.
-func (l *lowerer) typeDecl(d *ast.GenDecl, item int) {
-	for _, s := range d.Specs {
-		spec := s.(*ast.TypeSpec)
-		if n := l.typeSpec(spec); n != nil {
-			l.step(n, item)
-			item = -1
-			l.promoted(l.info.Defs[spec.Name].Type())
-		}
-	}
-	if item >= 0 {
+// typeDecl declares a type of the item.
+func (l *lowerer) typeDecl(spec *ast.TypeSpec, item int) {
+	n := l.typeSpec(spec)
+	if n == nil {
 		l.step(nil, item)
+		return
 	}
+	l.step(n, item)
+	l.promoted(l.info.Defs[spec.Name].Type())
 }
 
 // typeSpec is one type's declaration; nil for an alias, whose uses become the type.
@@ -351,7 +338,7 @@ func (l *lowerer) typeSpec(spec *ast.TypeSpec) ast.Node {
 		return nil
 	}
 	obj := l.info.Defs[spec.Name].(*types.TypeName)
-	if mutual := recursive(obj.Type()); mutual != nil {
+	if mutual := l.recursive(obj.Type()); mutual != nil {
 		l.refuse(spec.Name.Pos(), "declare types that contain each other (%s and %s)", spec.Name.Name, mutual.Obj().Name())
 		return nil
 	}
@@ -366,7 +353,7 @@ func (l *lowerer) typeSpec(spec *ast.TypeSpec) ast.Node {
 }
 
 // recursive finds another session type that contains t and is contained in it.
-func recursive(t types.Type) *types.Named {
+func (l *lowerer) recursive(t types.Type) *types.Named {
 	var found *types.Named
 	seen := map[types.Type]bool{}
 	var visit func(u types.Type, path []*types.Named)
@@ -381,7 +368,7 @@ func recursive(t types.Type) *types.Named {
 			seen[n] = true
 			path = append(slices.Clone(path), n)
 		}
-		components(u.Underlying(), func(c types.Type) { visit(c, path) })
+		l.parts(u.Underlying(), func(c types.Type) { visit(c, path) })
 	}
 	visit(t, nil)
 	return found
@@ -397,7 +384,7 @@ func behind(t types.Type) *types.Named {
 }
 
 // containsItself reports whether values of the type can hold others of it.
-func containsItself(t *types.Named) (found bool) {
+func (l *lowerer) containsItself(t *types.Named) (found bool) {
 	seen := map[types.Type]bool{}
 	var visit func(types.Type)
 	visit = func(u types.Type) {
@@ -413,7 +400,7 @@ func containsItself(t *types.Named) (found bool) {
 		if types.IsInterface(u) {
 			return
 		}
-		components(u.Underlying(), visit)
+		l.parts(u.Underlying(), visit)
 	}
 	visit(t)
 	return found
@@ -477,7 +464,7 @@ func (l *lowerer) funcDecl(d *ast.FuncDecl, stub bool) ast.Node {
 		return nil // its type is refused
 	}
 	if recv := sig.Recv(); recv != nil && !stub {
-		if n := behind(recv.Type()); n != nil && containsItself(n) {
+		if n := behind(recv.Type()); n != nil && l.containsItself(n) {
 			l.refuse(d.Name.Pos(), "declare methods of a type that contains itself (%s); write a function", n.Obj().Name())
 			return nil
 		}

@@ -107,7 +107,7 @@ func (l *lowerer) assignment(s *ast.AssignStmt) ast.Stmt {
 			out.Lhs = append(out.Lhs, l.identifier(id))
 			continue
 		}
-		out.Lhs = append(out.Lhs, l.expr(x))
+		out.Lhs = append(out.Lhs, l.place(x))
 	}
 	assigned := func(i int) types.Type { // the type wanted of the i-th value
 		if id, ok := s.Lhs[i].(*ast.Ident); ok && (id.Name == "_" || s.Tok == token.DEFINE && l.info.Defs[id] != nil) {
@@ -123,7 +123,7 @@ func (l *lowerer) assignment(s *ast.AssignStmt) ast.Stmt {
 					v = l.unsigned(x)
 				}
 			}
-			out.Rhs = append(out.Rhs, v)
+			out.Rhs = append(out.Rhs, l.stored(v, x, l.foldedField(s.Lhs[i])))
 		}
 		return out
 	}
@@ -135,7 +135,7 @@ func (l *lowerer) assignment(s *ast.AssignStmt) ast.Stmt {
 	converts := false
 	for i := range min(t.Len(), len(s.Lhs)) {
 		to := assigned(i)
-		converts = converts || to != nil && isInterface(to) && !types.Identical(to, t.At(i).Type())
+		converts = converts || to != nil && isInterface(to) && !types.Identical(to, t.At(i).Type()) || l.foldedField(s.Lhs[i]) != nil
 	}
 	switch {
 	case !converts:
@@ -144,11 +144,15 @@ func (l *lowerer) assignment(s *ast.AssignStmt) ast.Stmt {
 	default: // a, b = g(): { t0, t1 := g(); a, b = t0, t1 }
 		names := l.held(t, s.Pos())
 		first := &ast.AssignStmt{Lhs: names, TokPos: s.TokPos, Tok: token.DEFINE, Rhs: out.Rhs}
-		out.Rhs = nil
+		second := &ast.AssignStmt{TokPos: s.TokPos, Tok: s.Tok}
 		for i, n := range names {
-			out.Rhs = append(out.Rhs, l.conv(n, assigned(i)))
+			if id, ok := s.Lhs[i].(*ast.Ident); ok && id.Name == "_" { // the interpreter fails at it
+				continue
+			}
+			second.Lhs = append(second.Lhs, out.Lhs[i])
+			second.Rhs = append(second.Rhs, l.stored(l.conv(n, assigned(i)), n, l.foldedField(s.Lhs[i])))
 		}
-		return &ast.BlockStmt{Lbrace: s.Pos(), List: []ast.Stmt{first, out}, Rbrace: s.End()}
+		return &ast.BlockStmt{Lbrace: s.Pos(), List: []ast.Stmt{first, second}, Rbrace: s.End()}
 	}
 	return out
 }
@@ -462,6 +466,9 @@ func (l *lowerer) selectStmt(s *ast.SelectStmt, label string) ast.Stmt {
 				}
 				a := &ast.AssignStmt{TokPos: comm.TokPos, Tok: comm.Tok, Rhs: []ast.Expr{l.receive(comm.Rhs[0])}}
 				for _, x := range comm.Lhs {
+					if l.foldedField(x) != nil {
+						l.refuse(x.Pos(), "receive into a field by which a type contains itself; use :=")
+					}
 					if id, ok := x.(*ast.Ident); ok {
 						a.Lhs = append(a.Lhs, l.identOrBlank(id))
 					} else {

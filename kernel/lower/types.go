@@ -39,7 +39,11 @@ func (l *lowerer) typ(t types.Type, pos token.Pos) ast.Expr {
 			if v.Embedded() {
 				name = ""
 			}
-			f := l.field(name, l.typ(v.Type(), pos), pos)
+			var typ ast.Expr = &ast.InterfaceType{Interface: pos, Methods: &ast.FieldList{Opening: pos, Closing: pos}}
+			if !l.names.folded[v] {
+				typ = l.typ(v.Type(), pos)
+			}
+			f := l.field(name, typ, pos)
 			if tag := t.Tag(i); tag != "" {
 				f.Tag = &ast.BasicLit{ValuePos: pos, Kind: token.STRING, Value: strconv.Quote(tag)}
 			}
