@@ -13,6 +13,7 @@ import (
 
 	"ddpmlab/internal/render"
 	"ddpmlab/kernel/display"
+	"ddpmlab/kernel/svg"
 	"ddpmlab/plots"
 )
 
@@ -123,6 +124,7 @@ func dataBundle(d display.Data) (b render.Bundle) {
 			}
 		}
 	}
+	drawSVG(&b)
 	for mime, meta := range d.Metadata {
 		if m, ok := meta.(map[string]any); ok {
 			if b.Meta == nil {
@@ -132,6 +134,27 @@ func dataBundle(d display.Data) (b render.Bundle) {
 		}
 	}
 	return b
+}
+
+// drawSVG adds to an SVG document what notebooks show that are not trusted: a PNG, or, of a
+// document that cannot be drawn here, the document as an image.
+func drawSVG(b *render.Bundle) {
+	doc := b.Data[render.SVG]
+	if doc == nil || b.Data[render.PNG] != nil {
+		return
+	}
+	const scale = 2 // for screens with fine pixels
+	if m, err := svg.Draw(doc, scale); err == nil {
+		var file bytes.Buffer
+		if err := png.Encode(&file, m); err == nil {
+			b.Set(render.PNG, file.Bytes())
+			b.SetSize(render.PNG, m.Rect.Dx()/scale, m.Rect.Dy()/scale)
+			return
+		}
+	}
+	if b.Data[render.HTML] == nil && bytes.Contains(doc, []byte("http://www.w3.org/2000/svg")) {
+		b.Set(render.HTML, fmt.Appendf(nil, `<img alt="SVG image" src="data:image/svg+xml;base64,%s">`, base64.StdEncoding.EncodeToString(doc)))
+	}
 }
 
 // imageBundle is an image as PNG.

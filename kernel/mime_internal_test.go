@@ -26,6 +26,12 @@ func (broken) HTML() string { panic("no HTML") }
 type row struct { Name string; Score float64; note int }
 type quiet struct{ A int }
 func (quiet) String() string { return "quiet" }
+type square struct{}
+func (square) SVG() string { return "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><rect width='9' height='9'/></svg>" }
+func (square) String() string { return "a square" }
+type label struct{ n int }
+func (*label) SVG() string { return "<svg xmlns='http://www.w3.org/2000/svg'><text>a</text></svg>" }
+func (l *label) String() string { return fmt.Sprint("label ", l.n) }
 picture := image.NewRGBA(image.Rect(0, 0, 4, 2))
 curve := plot.New()
 curve.X.Label.Text, curve.Y.Label.Text = "step", "loss"`)
@@ -36,7 +42,12 @@ curve.X.Label.Text, curve.Y.Label.Text = "step", "loss"`)
 		{`display.HTML("<b>x</b>")`, "text/html text/plain", "<b>x</b>"},
 		{`display.Markdown("**x**")`, "text/markdown text/plain", "**x**"},
 		{`display.Math("x^2")`, "text/latex text/plain", "x^2"},
-		{`display.SVG("<svg/>")`, "image/svg+xml text/plain", "SVG image"},
+		{`display.SVG("<svg/>")`, "image/png image/svg+xml text/plain", "SVG image"},
+		{`display.SVG("no SVG")`, "image/svg+xml text/plain", "SVG image"},
+		{`square{}`, "image/png image/svg+xml text/plain", "a square"},
+		{`label{3}`, "image/svg+xml text/html text/plain", "label 3"}, // its methods are the pointer's
+		{`l := label{4}; l`, "image/svg+xml text/html text/plain", "label 4"},
+		{`fmt.Sprint(label{5})`, "text/plain", "{5}"},
 		{`display.JavaScript("1")`, "application/javascript text/plain", "1"},
 		{`display.JSON(map[string]interface{}{"a": 1})`, "application/json text/plain", "map[a:1]"},
 		{`display.PNG([]byte{1, 2, 3})`, "image/png text/plain", "image/png, 3 bytes"},

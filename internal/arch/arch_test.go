@@ -35,8 +35,9 @@ var rules = []rule{
 	{"kernel/clienttest", []string{"kernel/kerneltest"}},
 	{"kernel/history", nil},
 	{"kernel/display", nil},
+	{"kernel/svg", nil},
 	{"kernel/cells", []string{"internal/cell"}},
-	{"kernel", []string{"kernel/check", "kernel/lower", "kernel/symbols", "kernel/symbols/export", "kernel/kerneltest", "kernel/history", "kernel/display", "plots", "internal/..."}}, // no diffusion
+	{"kernel", []string{"kernel/check", "kernel/lower", "kernel/symbols", "kernel/symbols/export", "kernel/kerneltest", "kernel/history", "kernel/display", "kernel/svg", "plots", "internal/..."}}, // no diffusion
 	{"plots", []string{"experiments", "ddpm", "ddpm/fid", "ddpm/unet", "internal/..."}},
 	{"experiments", []string{"ddpm", "ddpm/data", "ddpm/fid", "ddpm/unet", "ddpm/philox", "ddpm/engine/...", "internal/..."}},
 	{"ddpm", []string{"ddpm/...", "internal/display", "internal/render"}},
