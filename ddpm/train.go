@@ -107,12 +107,16 @@ func newTrainer(ctx context.Context, cfg Config, v Variant, o *options) (*traine
 		t.scale = &lossScale{startScale}
 		t.scales = make([]float32, t.cfg.microBatch())
 	}
+	stopped := func(err error) (*trainer, error) {
+		newLive(ctx, t).end(t.step, err)
+		return nil, err
+	}
 	spec, keys, err := trainSpec(t.cfg, t.v, t.scale != nil)
 	if err != nil {
 		return nil, fmt.Errorf("build loss: %w", err)
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return stopped(err)
 	}
 	program, err := engine.Compile(spec)
 	if err != nil {
@@ -122,11 +126,11 @@ func newTrainer(ctx context.Context, cfg Config, v Variant, o *options) (*traine
 	var w []float32 // initial weights
 	if o.resume == nil {
 		if w, err = cfg.Model.InitContext(ctx, cfg.Seed); err != nil {
-			return nil, err
+			return stopped(err)
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return stopped(err)
 	}
 	if t.state, err = o.device.NewState(program.ParamLen); err != nil {
 		return nil, fmt.Errorf("load weights: %w", err)

@@ -171,8 +171,12 @@ func TestSums(t *testing.T) {
 			t.Errorf("%s: %s, want %s", p, got, want)
 		}
 	}
-	if open("folder", 16) == open("folder", 17) || open("folder", 16) != open("folder", 16) {
-		t.Error("sums of crops")
+	crop := open("folder", 16)
+	if again := open("folder", 16); again != crop {
+		t.Errorf("the same crop twice: %s, %s", crop, again)
+	}
+	if open("folder", 17) == crop {
+		t.Error("other crops, but one sum")
 	}
 }
 
