@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -39,7 +40,7 @@ func TestInterruptAndResume(t *testing.T) {
 	do := func(errs *pressed, line ...string) (code int, out string) {
 		t.Helper()
 		var b strings.Builder
-		code = run(t.Context(), append(line, "--db", db), world{out: &b, err: errs})
+		code = run(t.Context(), append(line, "--db", db), world{out: &b, err: errs, env: os.Getenv})
 		return code, b.String()
 	}
 	errs := &pressed{at: "it/s"} // the first step is done
@@ -105,7 +106,7 @@ func TestKillAndResume(t *testing.T) {
 			db := filepath.Join(t.TempDir(), "a.db")
 			do := func(line ...string) (code int, out, errs string) {
 				var o, e strings.Builder
-				code = run(t.Context(), append(line, "--db", db), world{out: &o, err: &e})
+				code = run(t.Context(), append(line, "--db", db), world{out: &o, err: &e, env: os.Getenv})
 				return code, o.String(), e.String()
 			}
 			type listed struct {
