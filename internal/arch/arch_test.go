@@ -89,6 +89,9 @@ func TestArrows(t *testing.T) {
 		}
 		used[rules[i].packages] = true
 		for _, imported := range f.imports {
+			if imported == "database/sql" && strings.HasSuffix(f.name, "_test.go") {
+				continue // a test may look at a database from outside
+			}
 			if why := refuse(rules[i], f.folder, imported); why != "" {
 				t.Errorf("%s imports %s: %s", f.name, imported, why)
 			}
