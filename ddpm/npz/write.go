@@ -18,9 +18,18 @@ func NewWriter(w io.Writer) *Writer { return &Writer{zip.NewWriter(w)} }
 // Close writes the archive's directory.
 func (w *Writer) Close() error { return w.zip.Close() }
 
-// Bytes adds an array of uint8, stored: read writes its numbers.
+// Comment sets the archive's comment, which NumPy does not look at.
+func (w *Writer) Comment(text string) error { return w.zip.SetComment(text) }
+
+// Stream adds an array of uint8, stored. Its numbers are to be written to the result,
+// before anything else is added.
+func (w *Writer) Stream(name string, shape ...int) (io.Writer, error) {
+	return w.array(name, "|u1", shape, zip.Store)
+}
+
+// Bytes adds an array of uint8, stored: write writes its numbers.
 func (w *Writer) Bytes(name string, shape []int, write func(io.Writer) error) error {
-	f, err := w.array(name, "|u1", shape, zip.Store)
+	f, err := w.Stream(name, shape...)
 	if err != nil {
 		return err
 	}
