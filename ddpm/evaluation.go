@@ -8,13 +8,14 @@ import (
 
 	"ddpmlab/ddpm/data"
 	"ddpmlab/ddpm/fid"
+	"ddpmlab/internal/display"
 )
 
 // WithEvaluation scores the EMA weights every so many iterations and at the end: n samples
 // are drawn in so many steps, and their Fréchet distance from the training data, in the
-// features of e, goes to the recorder as a series of the metric's name (fid.MetricName). It
-// changes nothing of the training, and comes beside what Config and WithEval say of
-// evaluations. The caller closes e.
+// features of e, goes to the recorder as a series of the metric's name (fid.MetricName), and
+// as a curve to the display of the training's context. It changes nothing of the training,
+// and comes beside what Config and WithEval say of evaluations. The caller closes e.
 func WithEvaluation(every, n, steps int, e fid.Extractor) Option {
 	return func(o *options) { o.scores = &scoring{every: every, n: n, steps: steps, extractor: e} }
 }
@@ -24,6 +25,8 @@ type scoring struct {
 	every, n, steps int
 	extractor       fid.Extractor
 	reference       fid.Stats // of the training data, once it is known
+
+	at, values []float64 // the curve so far
 }
 
 // validate refuses what cannot be measured, before the training.
@@ -66,6 +69,16 @@ func (s *scoring) score(ctx context.Context, d Denoiser, c Config, schedule *Sch
 		return 0, err
 	}
 	return fid.Frechet(fid.NewStats(features, s.extractor.Dim()), s.reference)
+}
+
+// show draws the curve, with a new value, on the display of ctx.
+func (s *scoring) show(ctx context.Context, id, title string, step int64, value float64) {
+	s.at, s.values = append(s.at, float64(step)), append(s.values, value)
+	name := fid.MetricName(s.extractor.Name())
+	display.FromContext(ctx).Curve(display.Curve{
+		ID: id + "-score", Title: fmt.Sprintf("%s, %d samples in %d steps", title, s.n, s.steps), XLabel: "iteration", YLabel: name,
+		Lines: []display.Line{{Name: name, X: slices.Clone(s.at), Y: slices.Clone(s.values)}},
+	})
 }
 
 // evalSteps lists the iterations after which there is something to evaluate, in order.

@@ -535,6 +535,7 @@ func (t *trainer) evaluate(ctx context.Context, live *live) (err error) {
 		if fd, err = t.opts.scores.score(ctx, t.net, t.cfg, t.batches.schedule, t.set); err != nil {
 			return fmt.Errorf("evaluate iteration %d: %w", t.step, err)
 		}
+		t.opts.scores.show(ctx, live.id, live.title, t.step, fd)
 	}
 	live.evaluated(t.opts.now().Sub(start))
 	if r := t.opts.recorder; r != nil {

@@ -124,14 +124,21 @@ func (h Evaluating) For(c ddpm.Config) (n int, p ddpm.Sampling, told fid.Protoco
 }
 
 // Source draws a run's samples, to be scored or compared with.
-func (s *Store) Source(ctx context.Context, r *Run, how Evaluating) (*fid.Source, fid.Protocol, error) {
+func (s *Store) Source(ctx context.Context, r *Run, how Evaluating) (*fid.Source, error) {
 	n, p, told := how.For(r.Config)
 	samples, err := s.Draw(ctx, r, n, p)
 	if err != nil {
-		return nil, told, err
+		return nil, err
 	}
-	m := samples.Images
-	return fid.Truncated(fmt.Sprintf("%s, run %s", r.Variant, r.ID), m.N, m.H, m.W, m.C, m.Pix), told, nil
+	return samples.source(told), nil
+}
+
+// source are the samples to be scored.
+func (s *Samples) source(told fid.Protocol) *fid.Source {
+	m := s.Images
+	out := fid.Truncated(fmt.Sprintf("%s, run %s", s.Run.Variant, s.Run.ID), m.N, m.H, m.W, m.C, m.Pix)
+	out.Drawn = told
+	return out
 }
 
 // Evaluate scores samples of a run against the data it was trained on, by the extractor
@@ -163,56 +170,47 @@ func (s *Store) EvaluateWith(ctx context.Context, r *Run, e fid.Network, open fu
 	if len(seeds) == 0 {
 		seeds = []uint64{r.Config.Seed}
 	}
+	against, err := open()
+	if err != nil {
+		return nil, err
+	}
 	var evals []*fid.Evaluation
 	for _, seed := range seeds {
-		against, err := open()
-		if err != nil {
-			return nil, err
-		}
-		var told []uint64
+		one := how
 		if len(how.Seeds) > 0 {
-			told = []uint64{seed}
+			one.Seeds = []uint64{seed}
 		}
-		p := how.Sampling
-		p.Seed = seed
-		request := fid.Request{Metrics: how.Metrics, Drawn: drawn(r.Config, p, told), Floats: set != nil}
-		eval, err := s.evaluateOne(ctx, r, c, e, against, request, how.N, p)
+		eval, err := s.evaluateOne(ctx, r, c, e, against, fid.Request{Metrics: how.Metrics, Floats: set != nil}, one)
 		if err != nil {
 			return nil, err
 		}
+		against = eval.Against
 		evals = append(evals, eval)
 	}
 	return Over(how.Seeds, evals)
 }
 
-// evaluateOne scores the samples of one seed, or looks them all up.
-func (s *Store) evaluateOne(ctx context.Context, r *Run, c saved, e fid.Network, against fid.Against, request fid.Request, n int, p ddpm.Sampling) (*fid.Evaluation, error) {
+// evaluateOne scores the samples of one seed, or looks them all up. What cannot be
+// evaluated is refused before they are drawn.
+func (s *Store) evaluateOne(ctx context.Context, r *Run, c saved, e fid.Network, against fid.Against, request fid.Request, how Evaluating) (*fid.Evaluation, error) {
+	n, p, told := how.For(r.Config)
 	m := r.Config.Model
-	name := fmt.Sprintf("%s, run %s", r.Variant, r.ID)
-	var plan []fid.Value
-	if b := against.Images; b != nil && b.SHA256 != "" {
-		var err error
-		shape := fid.Truncated(name, n, m.Size, m.Size, m.InChannels, nil)
-		if plan, err = fid.Plan(e, shape, b, request); err != nil {
-			return nil, err
-		}
-		known, err := s.recallScores(ctx, c.sum, plan)
-		if err != nil {
-			return nil, err
-		}
-		if known {
-			return &fid.Evaluation{
-				Samples: fid.Described{Name: name, N: n}, Reference: fid.Described{Name: b.Name, N: b.N, SHA256: b.SHA256}, Values: plan,
-			}, nil
+	shape := (&Samples{Run: r, Images: ddpm.Images{N: n, H: m.Size, W: m.Size, C: m.InChannels}}).source(told)
+	plan, err := fid.Plan(e, shape, against, request)
+	if err != nil {
+		return nil, err
+	}
+	if plan.Reference.SHA256 != "" {
+		if known, err := s.recallScores(ctx, c.sum, plan.Values); known || err != nil {
+			return plan, err
 		}
 	}
 	samples, err := s.Draw(ctx, r, n, p)
 	if err != nil {
 		return nil, err
 	}
-	title := fmt.Sprintf("%s: features of %s", r.Variant, e.Name())
-	request.Progress = ShowImages(ctx, "evaluate-"+r.ID, title)
-	eval, err := fid.Evaluate(ctx, e, fid.Truncated(name, n, m.Size, m.Size, m.InChannels, samples.Images.Pix), against, request)
+	request.Progress = ShowImages(ctx, "evaluate-"+r.ID, fmt.Sprintf("%s: features of %s", r.Variant, e.Name()))
+	eval, err := fid.Evaluate(ctx, e, samples.source(told), against, request)
 	if err != nil {
 		return nil, err
 	}
@@ -291,10 +289,11 @@ func (s *Store) network(name string) (fid.Network, error) {
 }
 
 // Difference is how two runs' samples from the same noise differ in their distance from the
-// data, with a paired bootstrap over images: see fid.PairedBootstrap.
+// data, with a paired bootstrap over images: see fid.Compare.
 func (s *Store) Difference(ctx context.Context, a, b *Run, how Evaluating, draws int) (fid.Difference, error) {
 	var none fid.Difference
 	how = how.fill(a.Config)
+	told := drawn(a.Config, how.Sampling, how.Seeds[:min(1, len(how.Seeds))])
 	set, err := s.openData(a.Config)
 	if err != nil {
 		return none, err
@@ -313,24 +312,16 @@ func (s *Store) Difference(ctx context.Context, a, b *Run, how Evaluating, draws
 	if err != nil {
 		return none, err
 	}
-	reference, err := fid.Collect(ctx, e, fid.OfSet(set), fid.CollectOptions{Floats: true, Progress: ShowImages(ctx, "difference", "features of "+set.Name())})
-	if err != nil {
-		return none, err
-	}
-	var rows [2]fid.Rows
+	var samples [2]*fid.Source
 	for i, r := range []*Run{a, b} {
-		samples, err := s.Draw(ctx, r, how.N, how.Sampling) // the same noise for both
+		drawn, err := s.Draw(ctx, r, how.N, how.Sampling) // the same noise for both
 		if err != nil {
 			return none, err
 		}
-		m := samples.Images
-		found, err := fid.Collect(ctx, e, fid.Truncated(r.ID, m.N, m.H, m.W, m.C, m.Pix), fid.CollectOptions{Floats: true, Keep: true})
-		if err != nil {
-			return none, err
-		}
-		rows[i] = found.Rows
+		samples[i] = drawn.source(told)
 	}
-	return fid.PairedBootstrap(ctx, reference.Pool, rows[0], rows[1], draws)
+	request := fid.Request{Floats: true, Progress: ShowImages(ctx, "difference", "features of "+e.Name())}
+	return fid.Compare(ctx, e, samples[0], samples[1], fid.Against{Images: fid.OfSet(set)}, request, draws)
 }
 
 // Table is one line a metric.
@@ -340,7 +331,7 @@ func (e *Evaluation) Table() *render.Table {
 		Columns: append(render.Left("Metric"), render.Right("Value", "±", "N", "Reference", "Protocol")...),
 	}
 	for _, s := range e.Scores {
-		t.Add(s.Name, formatScore(s.Value), spread(s.SD), strconv.Itoa(s.Protocol.N), countOrUnknown(s.Protocol.ReferenceN), s.ID[:12])
+		t.Add(s.Name, formatScore(s.Value), spread(s.SD), countOrUnknown(s.Protocol.N), countOrUnknown(s.Protocol.ReferenceN), s.ID[:12])
 	}
 	switch {
 	case len(e.Seeds) > 1:
@@ -359,14 +350,31 @@ func (e *Evaluation) Table() *render.Table {
 func protocolNotes(p fid.Protocol) []string {
 	how := "Images from files; how they were drawn is not known."
 	if p.Samples == "" {
-		how = fmt.Sprintf("Drawn with %s sampling in %s, EMA %s", p.Sampler, inSteps(p.Steps), p.EMA)
-		if p.Variance != "" {
-			how += ", variance " + p.Variance
+		how = fmt.Sprintf("Drawn with %s sampling in %s", p.Sampler, inSteps(p.Steps))
+		if p.Respacing != "" {
+			how += " (" + p.Respacing + ")"
 		}
-		if p.Seeds != "" {
-			how += ", seeds " + p.Seeds
+		how += ", EMA " + p.EMA
+		for _, f := range []struct {
+			told bool
+			text string
+		}{
+			{p.Variance != "", "variance " + p.Variance},
+			{p.Eta != 0, fmt.Sprintf("η %g", p.Eta)},
+			{!p.ClipDenoised, "not clipped"},
+			{p.EpsScale != 0, fmt.Sprintf("ε scale %g", p.EpsScale)},
+			{p.EpsSlope != 0, fmt.Sprintf("ε slope %g", p.EpsSlope)},
+			{p.ShiftWindow != 0, fmt.Sprintf("time shift within %d above %d", p.ShiftWindow, p.ShiftCutoff)},
+			{p.Seeds != "", "seeds " + p.Seeds},
+		} {
+			if f.told {
+				how += ", " + f.text
+			}
 		}
 		how += "."
+	}
+	if p.ExtractorSHA256 == "" {
+		return []string{fmt.Sprintf("Reference %s, SHA-256 %.12s. The files do not tell what features they are of.", p.Reference, p.ReferenceSHA256)}
 	}
 	return []string{
 		fmt.Sprintf("Extractor %s (weights %.12s), resizing: %s, pixels %s.", p.Extractor, p.ExtractorSHA256, p.Resize, p.Pixels),
@@ -433,11 +441,11 @@ func SideBySide(evals []*Evaluation, force bool) (*render.Table, error) {
 		}
 		switch {
 		case why == "":
-			t.Add(append(cells, strconv.Itoa(e.Samples.N))...)
+			t.Add(append(cells, countOrUnknown(e.Samples.N))...)
 		case !force:
 			return nil, fmt.Errorf("%s; score them in the same way, or see them side by side all the same with --force", why)
 		default:
-			t.AddClass(render.ClassPaper, append(cells, strconv.Itoa(e.Samples.N))...)
+			t.AddClass(render.ClassPaper, append(cells, countOrUnknown(e.Samples.N))...)
 			t.Notes = append(t.Notes, "Not comparable, set back: "+why+".")
 		}
 	}

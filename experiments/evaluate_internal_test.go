@@ -49,7 +49,7 @@ func TestEvaluateRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, err := s.Difference(t.Context(), r, other, Evaluating{N: 12, Steps: 2}, 20)
-	if err != nil || d.N != 12 || d.Draws != 20 || d.Diff != d.A-d.B || !(d.SD > 0) {
+	if err != nil || d.N != 12 || d.Draws != 20 || d.Diff != d.A-d.B || !(d.SD > 0) || d.ID != d.Protocol.Hash() || d.Protocol.N != 12 {
 		t.Errorf("difference %+v, %v", d, err)
 	}
 	if same, err := s.Difference(t.Context(), r, r, Evaluating{N: 12, Steps: 2}, 20); err != nil || same.Diff != 0 || same.SD != 0 {

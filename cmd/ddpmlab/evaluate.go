@@ -2,17 +2,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
+	"slices"
 	"strconv"
 	"strings"
 
+	"ddpmlab/ddpm"
 	"ddpmlab/ddpm/fid"
 	"ddpmlab/experiments"
-	"ddpmlab/internal/render"
 	"ddpmlab/plots"
 )
 
@@ -20,59 +19,85 @@ var evaluate = command{
 	name:     "evaluate",
 	args:     "A [B]",
 	synopsis: "Score images, or a run's samples, against real images",
-	help: `A and B are folders of images, .npz files of images (arr_0), reference files (mu and sigma, as of this program,
-guided-diffusion, EDM or pytorch-fid), data sets, checkpoint files, or runs, of which images are drawn. Without B a run is
-scored against the data it was trained on.
+	help: `A and B are each one of
 
-Each number comes with its protocol: extractor and weights, resizing, number of images, reference, sampler, steps, EMA and
-seeds, of which the table shows the hash. The distance is a FID only with the Inception weights of 2015-12-05, from a file
-of yours (--weights or the environment variable DDPMLAB_INCEPTION); small grey images are scored by the classifier that is
-built in, FD (fashion-cnn), which compares with no FID.
+images: a folder of image files, an .npz with arr_0 (N×H×W×C bytes), the name of a data set or other files that ` + "`ddpmlab data info`" + ` knows;
 
-Without B, --metrics and --seeds, the distance of a run's samples is printed by number of sampling steps (Table 2). What was
-measured before of a run is looked up.
+a network, of which images are drawn: a run, a checkpoint file, or weights as .pt or .safetensors, for which --preset
+(and --set) says what network it is;
+
+a reference: an .npz with mu and sigma, of ` + "`ddpmlab evaluate ref`" + `, guided-diffusion, EDM or pytorch-fid.
+
+Without B a run is scored against the data it was trained on; with no more than -n and --steps, as a table by number of
+sampling steps (Table 2). What was measured before of a run is looked up. Images are never resized here.
+
+Each number comes with its protocol: extractor and weights, resizing, numbers of images, reference, sampler, steps, EMA and
+seeds, of which the table shows the hash. An .npz that ` + "`ddpmlab sample`" + ` wrote tells how its images were drawn. The distance is
+a FID only with the Inception weights of 2015-12-05, from a file of yours (--weights or the environment variable
+DDPMLAB_INCEPTION); small grey images are scored by the classifier that is built in, FD (fashion-cnn), which compares with
+no FID.
+
+The metrics: fd, the Fréchet distance of features, FID with Inception; sfd, that of spatial ones; is, the Inception score;
+precision and recall, with 3 neighbours; kid, the kernel distance; fd-infinity, fd extrapolated to infinitely many samples;
+pixel-fd, fd of the pixels themselves.
 
 With --json: an object {samples, reference, seeds, scores, notes}, where scores is an array of {metric, name, value, sd,
-values, protocol, id}; by number of steps an object {run, variant, metric, n, floor, protocol, scores}.`,
+values, protocol, id}; by number of steps an object {run, variant, metric, n, floor, protocol, scores}; with --paired-with
+an object {A, B, Diff, SD, Low, High, N, Draws, Protocol, ID}.`,
 	examples: []string{
 		"evaluate samples/ real/", "evaluate samples.npz VIRTUAL_imagenet64_labeled.npz --weights inception.pth",
 		"evaluate 01JZ8M --steps 20,50", "evaluate 01JZ8M ref.npz -n 5000 --seeds 0,1,2 --metrics fd,precision,recall",
+		"evaluate ema_0.9999_460000.pt cifar10 --preset cifar10 -n 50000 --steps 100",
 		"evaluate 01JZ8M fashion-mnist --paired-with 01JZ9A",
 	},
 	setup: func(f *flag.FlagSet) action {
-		var e evaluation
-		f.Var(&e.steps, "steps", "sampling steps of runs `N`; N,N,... for a table by steps; default: those of the run's own scores")
-		f.IntVar(&e.n, "n", 0, "draw `N` samples; default: as many as for the run's own scores")
+		e := evaluation{f: f}
+		f.StringVar(&e.steps, "steps", "", "draw in so many `STEPS`, or ddimN; N,N,... for a table of a run's; default: those of the run's own scores")
+		f.IntVar(&e.n, "n", 0, "draw `N` samples; default: as many as for the run's own scores, or 1000")
 		f.Var(&e.seeds, "seeds", "draw once with each of the seeds `N,N,...`, and give mean and deviation; default: the run's")
-		f.StringVar(&e.sampler, "sampler", "", "draw with the sampler `NAME`: ancestral, ddim, dpm++2m or heun; default: ancestral")
 		f.StringVar(&e.metrics, "metrics", "", "`LIST` of "+strings.Join(fid.Metrics(), ",")+", or all; default: the usual ones")
-		f.StringVar(&e.weights, "weights", "", "`FILE` with the weights of Inception")
-		f.StringVar(&e.pair, "paired-with", "", "tell by how much A and `C` differ, images drawn from the same noise, by bootstrap over pairs")
+		f.StringVar(&e.pair, "paired-with", "", "tell by how much the fd of A and `C` differ, images drawn from the same noise, by bootstrap over pairs")
 		f.IntVar(&e.draws, "draws", 1000, "bootstrap draws `N`")
-		e.db, e.threads, e.json = dbFlag(f), threadsFlag(f), jsonFlag(f)
+		e.sampling, e.network = newSamplingFlags(f), newNetworkFlags(f)
+		e.extractorFlags()
+		e.db, e.json = dbFlag(f), jsonFlag(f)
 		deviceFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
 			if e.n < 0 || given(f, "n") && e.n == 0 {
 				return usagef("-n is %d; want 2 or more samples", e.n)
 			}
-			e.given = func(name string) bool { return given(f, name) }
 			return e.run(ctx, args, w)
 		}
 	},
 }
 
-// evaluation is a call of evaluate.
+// evaluation is a call of evaluate, or of one of its relatives.
 type evaluation struct {
-	steps            intList
-	n, draws         int
-	size             int // of images, where a data set comes in several; 0: the largest
-	seeds            seedList
-	sampler, metrics string
-	weights, pair    string
-	db               *string
-	threads          *int
-	json             *bool
-	given            func(flag string) bool
+	f             *flag.FlagSet
+	n, draws      int
+	size          int // of the images to take of a data set; 0: as they are
+	steps         string
+	seeds         seedList
+	metrics, pair string
+	weights       string
+	anyWeights    bool
+	sampling      *samplingFlags
+	network       *networkFlags
+	db            *string
+	threads       *int
+	json          *bool
+}
+
+// extractorFlags declares what says how features are found.
+func (e *evaluation) extractorFlags() {
+	e.f.StringVar(&e.weights, "weights", "", "`FILE` with the weights of Inception; default: that of DDPMLAB_INCEPTION")
+	e.f.BoolVar(&e.anyWeights, "any-weights", false, "take weights of Inception that are not those of 2015-12-05; then nothing is called FID")
+	e.threads = threadsFlag(e.f)
+}
+
+// sizeFlag declares the size of the images of a data set.
+func (e *evaluation) sizeFlag() {
+	e.f.IntVar(&e.size, "size", 0, "take images of `N`×N pixels: of a data set that has them, or image files cropped as in training; default: as they are")
 }
 
 // seedList is a flag of whole numbers from 0 with commas between.
@@ -106,23 +131,37 @@ func (e *evaluation) run(ctx context.Context, args []string, w world) error {
 			return usagef("--metrics: %v", err)
 		}
 	}
-	a, err := e.subject(args[0])
-	if err != nil {
+	var sides [3]subject
+	for i, arg := range []string{args[0], strings.Join(args[1:], ""), e.pair} {
+		if arg == "" && i > 0 {
+			continue
+		}
+		var err error
+		if sides[i], err = subjectOf(arg); err != nil {
+			return err
+		}
+	}
+	a, b, c := sides[0], sides[1], sides[2]
+	var table intList
+	if b.kind == kindNone && len(e.given("steps", "n", "db", "threads", "device", "json")) == 0 && a.kind == kindRun && (e.steps == "" || table.Set(e.steps) == nil) {
+		return e.bySteps(ctx, args[0], table, w)
+	}
+	if err := e.check(a, b, c, len(keys) > 0); err != nil {
 		return err
 	}
-	if len(args) == 1 {
-		if a.kind != kindRun {
-			return usagef("evaluate: B is missing; name the real images that %s is compared with, as a folder, .npz file or data set", args[0])
-		}
-		if len(keys) == 0 && len(e.seeds) == 0 && e.pair == "" && e.sampler == "" {
-			return e.bySteps(ctx, args[0], w)
-		}
-	}
-	if len(e.steps) > 1 {
-		return usagef("--steps is %s; want one number, but for a run alone", e.steps.String())
-	}
 	shown, done := watch(ctx, w)
-	result, err := e.evaluate(shown, a, args[1:], keys, w)
+	var result any
+	var err error
+	switch {
+	case e.pair != "":
+		result, err = e.difference(shown, a, b, c, w)
+	case a.kind == kindStatistics:
+		result, err = statistics(a, b, keys)
+	case a.kind == kindRun:
+		result, err = e.ofRun(shown, a, b, keys, w)
+	default:
+		result, err = e.images(shown, a, b, keys, w)
+	}
 	done()
 	if err != nil {
 		return err
@@ -133,112 +172,137 @@ func (e *evaluation) run(ctx context.Context, args []string, w world) error {
 	return printf(w.out, "%v\n", result)
 }
 
-// evaluate returns an Evaluation, or a difference of two.
-func (e *evaluation) evaluate(ctx context.Context, a subject, rest, keys []string, w world) (any, error) {
-	var b subject
-	if len(rest) > 0 {
-		var err error
-		if b, err = e.subject(rest[0]); err != nil {
-			return nil, err
+// given names the flags that were given, but for those named.
+func (e *evaluation) given(except ...string) []string {
+	var names []string
+	e.f.Visit(func(g *flag.Flag) {
+		if !slices.Contains(except, g.Name) {
+			names = append(names, dashed(g.Name))
 		}
-	}
-	if e.pair != "" {
-		return e.difference(ctx, a, b, w)
-	}
-	if a.kind == kindRun && len(rest) == 0 {
-		return e.withRun(ctx, a, w, func(s *experiments.Store, r *experiments.Run, x fid.Network) (*experiments.Evaluation, error) {
-			return s.EvaluateWith(ctx, r, x, nil, e.how(keys))
-		})
-	}
-	against := func() (fid.Against, error) { return e.against(ctx, b) }
-	switch a.kind {
-	case kindRun:
-		return e.withRun(ctx, a, w, func(s *experiments.Store, r *experiments.Run, x fid.Network) (*experiments.Evaluation, error) {
-			return s.EvaluateWith(ctx, r, x, against, e.how(keys))
-		})
-	case kindStatistics:
-		x, err := fid.ReadReference(a.arg)
-		if err != nil {
-			return nil, err
-		}
-		if b.kind != kindStatistics {
-			return nil, fmt.Errorf("%s has statistics alone, and %s has images; give the images first: `ddpmlab evaluate %[2]s %[1]s`", a.arg, b.arg)
-		}
-		y, err := fid.ReadReference(b.arg)
-		if err != nil {
-			return nil, err
-		}
-		found, err := fid.Between(x, y, keys)
-		if err != nil {
-			return nil, err
-		}
-		return experiments.Over(nil, []*fid.Evaluation{found})
-	}
-	return e.images(ctx, a, against, keys, w)
+	})
+	return names
 }
 
-// images scores images that are there, or are drawn from a checkpoint file.
-func (e *evaluation) images(ctx context.Context, a subject, open func() (fid.Against, error), keys []string, w world) (*experiments.Evaluation, error) {
-	samples, drawn, err := e.source(ctx, a)
-	if err != nil {
-		return nil, err
+// check refuses flags that would do nothing.
+func (e *evaluation) check(a, b, c subject, metrics bool) error {
+	drawing := e.given("metrics", "weights", "any-weights", "paired-with", "draws", "db", "threads", "device", "json")
+	network := a.kind == kindWeights || b.kind == kindWeights || c.kind == kindWeights
+	switch {
+	case b.kind == kindNone && a.kind != kindRun:
+		return usagef("evaluate: B is missing; name the real images that %s is compared with, as a folder, .npz file or data set", a.arg)
+	case len(drawing) > 0 && !a.drawn() && !b.drawn() && !c.drawn():
+		return usagef("%s say how samples are drawn, and here are images alone; leave them out, or name a run or a checkpoint", strings.Join(drawing, ", "))
+	case !network && e.network.given(e.f) != "":
+		return usagef("a run knows its network; leave out %s, or name a file of weights", e.network.given(e.f))
+	case len(e.seeds) > 1 && (!a.drawn() || e.pair != ""):
+		return usagef("--seeds is %s; want one seed where A is images that are there, or with --paired-with", e.seeds.String())
+	case strings.Contains(e.steps, ","):
+		return usagef("--steps is %s; want one number or ddimN, but for a table of a run without more", e.steps)
+	case e.pair != "" && metrics:
+		return usagef("--paired-with compares the fd; leave out --metrics")
+	case e.pair == "" && given(e.f, "draws"):
+		return usagef("--draws are those of --paired-with, which is missing")
 	}
-	e.size = samples.H
-	x, end, err := openNetwork(w, samples.H, samples.W, samples.C, e.weights, *e.threads)
-	if err != nil {
-		return nil, err
-	}
-	defer end() // of nothing that matters any more
-	against, err := open()
-	if err != nil {
-		return nil, err
-	}
-	found, err := fid.Evaluate(ctx, x, samples, against, fid.Request{
-		Metrics: keys, Drawn: drawn, Progress: experiments.ShowImages(ctx, "evaluate", "features of "+x.Name()),
+	return nil
+}
+
+// how is what the flags say of samples of a network with this configuration.
+func (e *evaluation) how(c ddpm.Config, seeds []uint64, keys []string) (experiments.Evaluating, error) {
+	h := experiments.Evaluating{N: e.n, Seeds: seeds, Metrics: keys}
+	_, p, _ := h.For(c)
+	var err error
+	h.Sampling, err = e.sampling.apply(e.f, p, e.steps, c.T)
+	return h, err
+}
+
+// ofRun scores a run's samples, against the data it was trained on if there is no B.
+func (e *evaluation) ofRun(ctx context.Context, a, b subject, keys []string, w world) (out *experiments.Evaluation, err error) {
+	err = withExisting(*e.db, *e.threads, func(s *experiments.Store) error {
+		r, err := s.Run(ctx, a.arg)
+		if err != nil {
+			return err
+		}
+		how, err := e.how(r.Config, e.seeds, keys)
+		if err != nil {
+			return err
+		}
+		m := r.Config.Model
+		x, end, err := e.extractor(w, m.Size, m.Size, m.InChannels)
+		if err != nil {
+			return err
+		}
+		defer end() // of nothing that matters any more
+		var open func() (fid.Against, error)
+		if b.kind != kindNone {
+			open = func() (fid.Against, error) { return e.against(ctx, b, m.Size) }
+		}
+		out, err = s.EvaluateWith(ctx, r, x, open, how)
+		return err
 	})
+	return out, err
+}
+
+// statistics compares two references.
+func statistics(a, b subject, keys []string) (*experiments.Evaluation, error) {
+	x, err := fid.ReadReference(a.arg)
+	if err != nil {
+		return nil, err
+	}
+	if b.kind != kindStatistics {
+		return nil, fmt.Errorf("%s has statistics alone, and %s has images; give the images first: `ddpmlab evaluate %[2]s %[1]s`", a.arg, b.arg)
+	}
+	y, err := fid.ReadReference(b.arg)
+	if err != nil {
+		return nil, err
+	}
+	found, err := fid.Between(x, y, keys)
 	if err != nil {
 		return nil, err
 	}
 	return experiments.Over(nil, []*fid.Evaluation{found})
 }
 
-// how is what the flags say of a run's samples.
-func (e *evaluation) how(keys []string) experiments.Evaluating {
-	how := experiments.Evaluating{N: e.n, Seeds: e.seeds, Metrics: keys, Sampler: e.sampler}
-	if len(e.steps) > 0 {
-		how.Steps = e.steps[0]
+// images scores images that are there, or those that a file's network draws with each seed.
+func (e *evaluation) images(ctx context.Context, a, b subject, keys []string, w world) (*experiments.Evaluation, error) {
+	var x fid.Network
+	var against fid.Against
+	var evals []*fid.Evaluation
+	for i := range max(1, len(e.seeds)) {
+		o, err := e.open(ctx, a, e.size, e.seeds[min(i, len(e.seeds)):min(i+1, len(e.seeds))])
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			var end func()
+			if x, end, err = e.extractor(w, o.images.H, o.images.W, o.images.C); err != nil {
+				return nil, err
+			}
+			defer end() // of nothing that matters any more
+			if against, err = e.against(ctx, b, o.images.H); err != nil {
+				return nil, err
+			}
+		}
+		request := fid.Request{Metrics: keys, Progress: experiments.ShowImages(ctx, "evaluate", "features of "+x.Name())}
+		if _, err := fid.Plan(x, o.images, against, request); err != nil { // before anything is drawn
+			return nil, err
+		}
+		samples, err := o.draw(ctx)
+		if err != nil {
+			return nil, err
+		}
+		found, err := fid.Evaluate(ctx, x, samples, against, request)
+		if err != nil {
+			return nil, err
+		}
+		evals, against = append(evals, found), found.Against
 	}
-	return how
-}
-
-func (e *evaluation) withRun(ctx context.Context, a subject, w world, do func(*experiments.Store, *experiments.Run, fid.Network) (*experiments.Evaluation, error)) (out *experiments.Evaluation, err error) {
-	err = withExisting(*e.db, *e.threads, func(s *experiments.Store) error {
-		r, err := s.Run(ctx, a.arg)
-		if err != nil {
-			return err
-		}
-		m := r.Config.Model
-		e.size = m.Size
-		x, end, err := openNetwork(w, m.Size, m.Size, m.InChannels, e.weights, *e.threads)
-		if err != nil {
-			return err
-		}
-		defer end() // of nothing that matters any more
-		out, err = do(s, r, x)
-		return err
-	})
-	return out, err
+	return experiments.Over(e.seeds, evals)
 }
 
 // difference compares two sets of images from the same noise.
-func (e *evaluation) difference(ctx context.Context, a, b subject, w world) (any, error) {
-	c, err := e.subject(e.pair)
-	if err != nil {
-		return nil, err
-	}
-	if a.kind == kindRun && c.kind == kindRun {
-		var d fid.Difference
-		err := withExisting(*e.db, *e.threads, func(s *experiments.Store) error {
+func (e *evaluation) difference(ctx context.Context, a, b, c subject, w world) (d fid.Difference, err error) {
+	if b.kind == kindNone && c.kind == kindRun && e.weights == "" {
+		err = withExisting(*e.db, *e.threads, func(s *experiments.Store) error {
 			x, err := s.Run(ctx, a.arg)
 			if err != nil {
 				return err
@@ -247,43 +311,59 @@ func (e *evaluation) difference(ctx context.Context, a, b subject, w world) (any
 			if err != nil {
 				return err
 			}
-			d, err = s.Difference(ctx, x, y, e.how(nil), e.draws)
+			how, err := e.how(x.Config, e.seeds, nil)
+			if err != nil {
+				return err
+			}
+			d, err = s.Difference(ctx, x, y, how, e.draws)
 			return err
 		})
 		return d, err
 	}
-	var rows [2]fid.Rows
-	var reference fid.Stats
-	for i, s := range []subject{a, c} {
-		samples, _, err := e.source(ctx, s)
-		if err != nil {
-			return nil, err
-		}
-		e.size = samples.H
-		x, end, err := openNetwork(w, samples.H, samples.W, samples.C, e.weights, *e.threads)
-		if err != nil {
-			return nil, err
-		}
-		against, err := e.against(ctx, b)
-		if err == nil {
-			var found *fid.Evaluation
-			found, err = fid.Evaluate(ctx, x, samples, against, fid.Request{
-				Metrics: []string{fid.MetricFD}, Keep: true, Progress: experiments.ShowImages(ctx, "evaluate", "features of "+x.Name()),
-			})
-			if err == nil {
-				rows[i], reference = found.SampleRows, found.ReferenceStats
-			}
-		}
-		end()
-		if err != nil {
-			return nil, err
+	if b.kind == kindNone {
+		return d, usagef("evaluate: B is missing; name the real images that %s and %s are compared with", a.arg, c.arg)
+	}
+	x, err := e.open(ctx, a, e.size, e.seeds)
+	if err != nil {
+		return d, err
+	}
+	seeds := e.seeds
+	if len(seeds) == 0 && a.drawn() && c.drawn() {
+		seeds = seedList{x.seed}
+		if x, err = e.open(ctx, a, e.size, seeds); err != nil {
+			return d, err
 		}
 	}
-	return fid.PairedBootstrap(ctx, reference, rows[0], rows[1], e.draws)
+	y, err := e.open(ctx, c, x.images.H, seeds)
+	if err != nil {
+		return d, err
+	}
+	network, end, err := e.extractor(w, x.images.H, x.images.W, x.images.C)
+	if err != nil {
+		return d, err
+	}
+	defer end() // of nothing that matters any more
+	against, err := e.against(ctx, b, x.images.H)
+	if err != nil {
+		return d, err
+	}
+	var drawn [2]*fid.Source
+	request := fid.Request{Metrics: []string{fid.MetricFD}, Progress: experiments.ShowImages(ctx, "evaluate", "features of "+network.Name())}
+	for _, o := range []opened{x, y} {
+		if _, err := fid.Plan(network, o.images, against, request); err != nil {
+			return d, err
+		}
+	}
+	for i, o := range []opened{x, y} {
+		if drawn[i], err = o.draw(ctx); err != nil {
+			return d, err
+		}
+	}
+	return fid.Compare(ctx, network, drawn[0], drawn[1], against, request, e.draws)
 }
 
 // bySteps prints a run's distance by number of sampling steps.
-func (e *evaluation) bySteps(ctx context.Context, run string, w world) error {
+func (e *evaluation) bySteps(ctx context.Context, run string, steps intList, w world) error {
 	return withExisting(*e.db, *e.threads, func(s *experiments.Store) error {
 		r, err := s.Run(ctx, run)
 		if err != nil {
@@ -292,7 +372,6 @@ func (e *evaluation) bySteps(ctx context.Context, run string, w world) error {
 		if e.n == 0 && r.Config.EvalSamples == 0 {
 			return fmt.Errorf("run %s has no scores of its own that tell how many samples to draw; give their number, as -n 500", r.ID)
 		}
-		steps := e.steps
 		if len(steps) == 0 {
 			steps = intList{r.Config.SamplingSteps}
 		}
@@ -316,178 +395,4 @@ func (e *evaluation) bySteps(ctx context.Context, run string, w world) error {
 		}
 		return printf(w.out, "%v\n", t)
 	})
-}
-
-var evaluateRef = command{
-	name:     "evaluate ref",
-	args:     "DATA",
-	synopsis: "Write the statistics of real images, to compare others with",
-	help: `DATA is a folder, an .npz file of images or a data set. The .npz file has the arrays mu and sigma of the features, mu_s and
-sigma_s of the spatial ones, as guided-diffusion's reference batches, and about: the extractor, its weights, the number of images
-and their SHA-256. --images adds the images as arr_0, which precision, recall and the kernel distance need.`,
-	examples: []string{"evaluate ref fashion-mnist --out ref.npz --images", "evaluate ref cifar_train/ --out ref.npz --weights inception.pth"},
-	setup: func(f *flag.FlagSet) action {
-		var e evaluation
-		out := f.String("out", "", "write to `FILE`, .npz")
-		images := f.Bool("images", false, "add the images")
-		f.IntVar(&e.size, "size", 0, "take a data set's images of `N`×N pixels; default: the largest")
-		f.StringVar(&e.weights, "weights", "", "`FILE` with the weights of Inception")
-		e.threads = threadsFlag(f)
-		return func(ctx context.Context, args []string, w world) error {
-			if !strings.HasSuffix(*out, ".npz") {
-				return usagef("--out is %q; want a name that ends in .npz", *out)
-			}
-			if err := checkOut("--out", *out); err != nil {
-				return err
-			}
-			shown, done := watch(ctx, w)
-			m, err := e.reference(shown, args[0], *out, *images, w)
-			done()
-			if err != nil {
-				return err
-			}
-			return printf(w.out, "%s: %d images of %s, %d features of %s, SHA-256 %.12s\n", *out, m.N, m.Name, m.Pool.Dim, m.Extractor, m.SHA256)
-		}
-	},
-}
-
-// reference measures real images and writes what was found.
-func (e *evaluation) reference(ctx context.Context, data, out string, images bool, w world) (*fid.Measured, error) {
-	m, err := e.measure(ctx, data, w, fid.CollectOptions{Spatial: true})
-	if err != nil {
-		return nil, err
-	}
-	var again *fid.Source
-	if images {
-		if again, err = e.openImages(data); err != nil {
-			return nil, err
-		}
-	}
-	return m, fid.WriteReference(out, m, again)
-}
-
-// measure finds the features of real images.
-func (e *evaluation) measure(ctx context.Context, data string, w world, o fid.CollectOptions) (*fid.Measured, error) {
-	s, err := e.openImages(data)
-	if err != nil {
-		return nil, err
-	}
-	x, end, err := openNetwork(w, s.H, s.W, s.C, e.weights, *e.threads)
-	if err != nil {
-		return nil, err
-	}
-	defer end() // of nothing that matters any more
-	o.Progress = experiments.ShowImages(ctx, "reference", "features of "+s.Name)
-	return fid.Collect(ctx, x, s, o)
-}
-
-var evaluateNoise = command{
-	name:     "evaluate noise",
-	args:     "DATA",
-	synopsis: "Measure what real images score against real ones",
-	help: `N random images of DATA against all the others, several times, for each N: mean and standard deviation of the distances and
-of precision and recall. Differences of scores below that mean nothing; and what falls with N is bias.
-
-With --json: an array of {Name, N, M, Mean, SD, Draws}.`,
-	examples: []string{"evaluate noise fashion-mnist -n 500,1000,2000,5000"},
-	setup: func(f *flag.FlagSet) action {
-		var e evaluation
-		ns := intList{500, 1000, 2000, 5000}
-		f.Var(&ns, "n", "numbers of images `N,N,...`; half of DATA are its two halves")
-		draws := f.Int("draws", 5, "draw `N` times")
-		f.IntVar(&e.size, "size", 0, "take a data set's images of `N`×N pixels; default: the largest")
-		f.StringVar(&e.weights, "weights", "", "`FILE` with the weights of Inception")
-		e.threads = threadsFlag(f)
-		asJSON := jsonFlag(f)
-		return func(ctx context.Context, args []string, w world) error {
-			if *draws < 1 {
-				return usagef("--draws is %d; want 1 or more", *draws)
-			}
-			shown, done := watch(ctx, w)
-			m, err := e.measure(shown, args[0], w, fid.CollectOptions{Spatial: true, Pixel: true, KeepAll: true})
-			var levels []fid.Noise
-			if err == nil {
-				levels, err = fid.NoiseLevels(ctx, m, *draws, ns...)
-			}
-			done()
-			if err != nil {
-				return err
-			}
-			if *asJSON {
-				return printJSON(w.out, levels)
-			}
-			return printf(w.out, "%v\n", noiseTable(m, levels))
-		}
-	},
-}
-
-// noiseTable has a line for each number of images, and the metrics as columns.
-func noiseTable(m *fid.Measured, levels []fid.Noise) *render.Table {
-	t := &render.Table{Columns: render.Right("N", "Others")}
-	var cells []string
-	for i, l := range levels {
-		if i == 0 || l.N != levels[i-1].N {
-			if cells != nil {
-				t.Add(cells...)
-			}
-			cells = []string{strconv.Itoa(l.N), strconv.Itoa(l.M)}
-		}
-		if l.N == levels[0].N {
-			t.Columns = append(t.Columns, render.Right(l.Name)...)
-		}
-		cells = append(cells, fmt.Sprintf("%.3g ± %.2g", l.Mean, l.SD))
-	}
-	if cells != nil {
-		t.Add(cells...)
-		t.Notes = []string{fmt.Sprintf("%s, %d draws. Extractor %s (weights %.12s), reference SHA-256 %.12s.", m.Name, levels[0].Draws, m.Extractor, m.ExtractorSHA256, m.SHA256)}
-	}
-	return t
-}
-
-var evaluateCompare = command{
-	name:     "evaluate compare",
-	args:     "A B [C] [D]",
-	synopsis: "Put evaluations side by side that were made in one way",
-	help: `Each is a file of what ` + "`ddpmlab evaluate --json`" + ` printed. Scores of different protocols are refused, and the field that differs is
-named; with --force they are shown, greyed out, and it says why they do not compare.`,
-	examples: []string{"evaluate compare adm.json ip.json"},
-	setup: func(f *flag.FlagSet) action {
-		force := f.Bool("force", false, "show what does not compare too")
-		return func(_ context.Context, args []string, w world) error {
-			var evals []*experiments.Evaluation
-			for _, name := range args {
-				b, err := os.ReadFile(name)
-				if err != nil {
-					return err
-				}
-				e := new(experiments.Evaluation)
-				if err := json.Unmarshal(b, e); err != nil || len(e.Scores) == 0 || e.Scores[0].ID != e.Scores[0].Protocol.Hash() {
-					return fmt.Errorf("%s is not what `ddpmlab evaluate A B --json` prints", name)
-				}
-				evals = append(evals, e)
-			}
-			t, err := experiments.SideBySide(evals, *force)
-			if err != nil {
-				return err
-			}
-			return printf(w.out, "%v\n", greyed(t, w))
-		}
-	},
-}
-
-// greyed is the table as text, its rows that are set back in grey on terminals.
-func greyed(t *render.Table, w world) string {
-	text := t.String()
-	file, ok := w.out.(*os.File)
-	if info, err := os.Stdout.Stat(); !ok || err != nil || file != os.Stdout || info.Mode()&os.ModeCharDevice == 0 {
-		return text
-	}
-	lines := strings.Split(text, "\n")
-	for i, r := range t.Rows {
-		at := len(lines) - len(t.Notes) - len(t.Rows) + i
-		if r.Class == render.ClassPaper && at >= 0 && at < len(lines) {
-			lines[at] = "\x1b[90m" + lines[at] + "\x1b[0m"
-		}
-	}
-	return strings.Join(lines, "\n")
 }

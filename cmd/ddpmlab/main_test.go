@@ -1,17 +1,22 @@
 package main
 
 import (
+	"archive/zip"
 	"encoding/json"
 	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"ddpmlab/ddpm/inception/inceptiontest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -37,7 +42,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
 			return writeTensors(e.WorkDir)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"refuses": refuses, "newest": newest},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"refuses": refuses, "newest": newest, "checkpoint": checkpoint, "inception": inceptionWeights, "arrays": arrays,
+		},
 	})
 }
 
@@ -115,6 +122,57 @@ func newest(ts *testscript.TestScript, _ bool, args []string) {
 	var runs []struct{ ID string }
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &runs))
 	ts.Setenv("RUN", runs[len(runs)-1].ID)
+}
+
+// checkpoint is the script command
+//
+//	checkpoint FILE
+//
+// It copies a checkpoint of the script's databases to FILE.
+func checkpoint(ts *testscript.TestScript, _ bool, args []string) {
+	found := false
+	ts.Check(filepath.WalkDir(ts.Getenv("WORK"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || found {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if found = strings.HasPrefix(string(b), "ddpmlab\x00"); found && err == nil {
+			err = os.WriteFile(ts.MkAbs(args[0]), b, 0o644)
+		}
+		return err
+	}))
+	if !found {
+		ts.Fatalf("no checkpoint")
+	}
+}
+
+// inceptionWeights is the script command
+//
+//	inception FILE
+//
+// It writes random weights of Inception, as pytorch-fid has its own.
+func inceptionWeights(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(inceptiontest.Write(ts.MkAbs(args[0])))
+}
+
+// arrays is the script command
+//
+//	arrays FROM TO NAME...
+//
+// It copies arrays of an .npz file to another, as those who write fewer do.
+func arrays(ts *testscript.TestScript, _ bool, args []string) {
+	in, err := zip.OpenReader(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer in.Close()
+	file, err := os.Create(ts.MkAbs(args[1]))
+	ts.Check(err)
+	out := zip.NewWriter(file)
+	for _, f := range in.File {
+		if slices.Contains(args[2:], strings.TrimSuffix(f.Name, ".npy")) {
+			ts.Check(out.Copy(f))
+		}
+	}
+	ts.Check(errors.Join(out.Close(), file.Close()))
 }
 
 // writeTensors puts a small safetensors file into a script's folder.

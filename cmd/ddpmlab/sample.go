@@ -28,7 +28,7 @@ the archive's comment.
 
 --steps is a number, or numbers by section of the schedule as 50,25,25, or ddimN.
 
-With --json: an object {out, n, shape, source, sha256, sampling, evaluations}.`,
+With --json: an object {out, n, shape, source, sha256, sampling, evaluations, protocol}.`,
 	examples: []string{
 		"sample 01JZ8M -n 64 --steps 50 --out grid.png",
 		"sample 01JZ8M -n 10000 --sampler ddim --eta 0.5 --steps ddim50 --out samples.npz",
@@ -59,18 +59,23 @@ With --json: an object {out, n, shape, source, sha256, sampling, evaluations}.`,
 			if ending == ".png" && *n > maxGrid {
 				return usagef("-n is %d; a picture takes up to %d images: want --out NAME.npz", *n, maxGrid)
 			}
-			finish := func(c ddpm.Config, source, sum string, draw func(context.Context, ddpm.Sampling, func(ddpm.Images) error) error) error {
-				p := c.Sampling()
-				if given(f, "seed") {
-					p.Seed = *seed
-				}
-				p, err := how.apply(f, p, *steps, c.T)
+			finish := func(c ddpm.Config, source, sum string, foreign bool, draw func(context.Context, ddpm.Sampling, func(ddpm.Images) error) error) error {
+				p, err := how.apply(f, c.Sampling(), *steps, c.T)
 				if err != nil {
 					return err
+				}
+				as := experiments.Evaluating{N: *n, Sampling: p}
+				if given(f, "seed") {
+					as.Seeds = []uint64{*seed}
+				}
+				_, p, told := as.For(c)
+				if foreign {
+					told.EMA = emaUntold
 				}
 				d := drawing{
 					Out: *out, N: *n, Shape: [3]int{c.Model.Size, c.Model.Size, c.Model.InChannels},
 					Source: source, SHA256: sum, Sampling: p, Evaluations: p.Evaluations(),
+					Protocol: told.Fields(),
 				}
 				shown, done := watch(ctx, w)
 				err = d.write(func(take func(ddpm.Images) error) error { return draw(shown, p, take) })
@@ -88,7 +93,11 @@ With --json: an object {out, n, shape, source, sha256, sampling, evaluations}.`,
 				if err != nil {
 					return err
 				}
-				return finish(ck.Config, filepath.Base(args[0]), ck.SHA256(), func(ctx context.Context, p ddpm.Sampling, take func(ddpm.Images) error) error {
+				foreign, err := ddpm.NeedsConfig(args[0])
+				if err != nil {
+					return err
+				}
+				return finish(ck.Config, filepath.Base(args[0]), ck.SHA256(), foreign, func(ctx context.Context, p ddpm.Sampling, take func(ddpm.Images) error) error {
 					return sampleFile(ctx, ck, p, *n, *threads, take)
 				})
 			}
@@ -103,13 +112,17 @@ With --json: an object {out, n, shape, source, sha256, sampling, evaluations}.`,
 				if err != nil {
 					return err
 				}
-				return finish(r.Config, r.ID, "", func(ctx context.Context, p ddpm.Sampling, take func(ddpm.Images) error) error {
+				return finish(r.Config, r.ID, "", false, func(ctx context.Context, p ddpm.Sampling, take func(ddpm.Images) error) error {
 					return s.DrawTo(ctx, r, *n, p, take)
 				})
 			})
 		}
 	},
 }
+
+// emaUntold stands in a protocol for the moving average that a state dict is, which does not
+// tell it.
+const emaUntold = "not told by the file"
 
 // maxGrid is the largest number of images in a picture.
 const maxGrid = 10_000
@@ -143,6 +156,8 @@ type drawing struct {
 	SHA256      string        `json:"sha256,omitempty"` // of the weights, of a file
 	Sampling    ddpm.Sampling `json:"sampling"`
 	Evaluations int           `json:"evaluations"` // of the network, for each image
+	// Protocol is what a score's protocol says of how they were drawn.
+	Protocol map[string]any `json:"protocol"`
 }
 
 func (d drawing) String() string {

@@ -12,6 +12,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"os"
 	"slices"
 
 	"golang.org/x/image/webp"
@@ -95,6 +96,25 @@ func decodePicture(b []byte) (picture, error) {
 		return picture{}, plain(c.name, err)
 	}
 	return p, nil
+}
+
+// ReadImage reads an image file as H×W×C bytes, C being 1 if it is grey and else 3: what
+// Pillow's convert("RGB") makes of it, or convert("L").
+func ReadImage(path string) (pix []byte, h, w, c int, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, 0, 0, err
+	}
+	defer f.Close()
+	b, err := readBlob(f)
+	if err != nil {
+		return nil, 0, 0, 0, fmt.Errorf("%s: %w", path, err)
+	}
+	p, err := decodePicture(b)
+	if err != nil {
+		return nil, 0, 0, 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return p.pix, p.h, p.w, p.c, nil
 }
 
 // checkPicture reports what is wrong with an image file; deep decodes it as well.

@@ -2,6 +2,7 @@ package fid
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -24,14 +25,47 @@ type Difference struct {
 	High  float64 // 2.5 % lie above
 	N     int     // pairs
 	Draws int
+
+	Protocol Protocol // of both distances
+	ID       string   // its hash
 }
 
 // Z is the difference in its standard deviations.
 func (d Difference) Z() float64 { return d.Diff / d.SD }
 
-// String is one line.
+// String is a line, and one of the protocol where it is known.
 func (d Difference) String() string {
-	return fmt.Sprintf("%.4g - %.4g = %.4g ± %.2g (95 %%: %.4g to %.4g; z %.1f; %d pairs, %d draws)", d.A, d.B, d.Diff, d.SD, d.Low, d.High, d.Z(), d.N, d.Draws)
+	z := "none"
+	if d.SD > 0 {
+		z = fmt.Sprintf("%.1f", d.Z())
+	}
+	s := fmt.Sprintf("%.4g - %.4g = %.4g ± %.2g (95 %%: %.4g to %.4g; z %s; %d pairs, %d draws)", d.A, d.B, d.Diff, d.SD, d.Low, d.High, z, d.N, d.Draws)
+	if d.ID != "" {
+		s += fmt.Sprintf("\n%v (protocol %.12s)", d.Protocol, d.ID)
+	}
+	return s
+}
+
+// Compare scores two sets of samples, of which image i of both comes from the same noise,
+// against one reference, and tells by PairedBootstrap how sure their difference is. Of
+// Request Floats and Progress count. It closes all three.
+func Compare(ctx context.Context, e Network, a, b *Source, against Against, r Request, draws int) (Difference, error) {
+	r.Metrics, r.Keep = []string{MetricFD}, true
+	x, err := Evaluate(ctx, e, a, against, r)
+	if err != nil {
+		return Difference{}, errors.Join(err, b.shut())
+	}
+	y, err := Evaluate(ctx, e, b, x.Against, r)
+	if err != nil {
+		return Difference{}, err
+	}
+	p := x.Values[0].Protocol
+	if err := Same(p, y.Values[0].Protocol); err != nil {
+		return Difference{}, err
+	}
+	d, err := PairedBootstrap(ctx, y.Against.measured.Pool, x.SampleRows, y.SampleRows, draws)
+	d.Protocol, d.ID = p, p.Hash()
+	return d, err
 }
 
 // PairedBootstrap draws pairs of images with replacement, the same ones of a and b, and

@@ -247,6 +247,9 @@ func TestPairedBootstrap(t *testing.T) {
 	if err != nil || !(unpaired.SD > 2*d.SD) {
 		t.Errorf("deviation %g paired, %g unpaired, %v", d.SD, unpaired.SD, err)
 	}
+	if text := d.String(); !strings.Contains(text, "800 pairs, 200 draws") || strings.Contains(text, "\n") {
+		t.Errorf("%q, want a line without a protocol", text)
+	}
 	again, err := fid.PairedBootstrap(t.Context(), reference, a, b, 200)
 	if err != nil || again != d {
 		t.Errorf("the second time %+v, %v", again, err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Against is what samples are compared with: images, or statistics of images. One of
@@ -13,16 +15,22 @@ import (
 type Against struct {
 	Images     *Source
 	Statistics *Reference
+
+	measured *Measured // what an evaluation found of them
 }
 
-// Request says what to evaluate, and how the samples came about.
+func (a Against) shut() error {
+	if a.Images == nil {
+		return nil
+	}
+	return a.Images.shut()
+}
+
+// Request says what to evaluate.
 type Request struct {
 	// Metrics are keys as ParseMetrics gives them; none: those of the usual evaluation
 	// that reference and extractor allow.
 	Metrics []string
-	// Drawn has the sampler's fields of samples that a run drew. Without a Sampler the
-	// samples were found.
-	Drawn Protocol
 	// Floats compares pixels as they are drawn instead of whole grey levels, where both
 	// sides have them and the extractor takes them.
 	Floats bool
@@ -39,8 +47,10 @@ type Evaluation struct {
 	Values    []Value   `json:"values"`
 	Notes     []string  `json:"notes,omitempty"` // what a reader of the numbers has to know
 
-	SampleRows     Rows  `json:"-"` // each sample's features, if a metric needed them
-	ReferenceStats Stats `json:"-"` // of the pooled features
+	SampleRows Rows `json:"-"` // each sample's features, if a metric needed them
+	// Against is what the samples were compared with, to compare others with it by the same
+	// metrics: its images are not read again.
+	Against Against `json:"-"`
 }
 
 // Described is one of the two sides.
@@ -63,9 +73,9 @@ type Value struct {
 
 // usual are the metrics of the authors' evaluation, and the distance of pixels for
 // extractors of this project.
-func usual(extractor string) []string {
+func usual(e Network) []string {
 	keys := []string{MetricFD, MetricSpatialFD, MetricPrecision, MetricRecall}
-	if extractor == inceptionName {
+	if _, ok := e.(*Inception); ok {
 		return append(keys, MetricScore)
 	}
 	return append(keys, MetricPixelFD)
@@ -74,23 +84,23 @@ func usual(extractor string) []string {
 // Evaluate scores the samples by the features of e against the reference, and closes both.
 // It returns all values asked for, or an error.
 func Evaluate(ctx context.Context, e Network, samples *Source, against Against, r Request) (*Evaluation, error) {
-	keys := r.Metrics
-	if len(keys) == 0 {
-		keys = possible(e, samples, against)
+	out, err := Plan(e, samples, against, r)
+	if err != nil {
+		return nil, errors.Join(err, samples.shut(), against.shut())
 	}
 	wants := func(f func(metric) bool) bool {
-		return slices.ContainsFunc(keys, func(k string) bool { return f(metricOf(k)) })
+		return slices.ContainsFunc(out.Values, func(v Value) bool { return f(metricOf(v.Metric)) })
 	}
-	has := func(key string) bool { return slices.Contains(keys, key) }
+	has := func(key string) bool { return wants(func(m metric) bool { return m.key == key }) }
 	o := CollectOptions{
 		Spatial: has(MetricSpatialFD), Score: has(MetricScore), Pixel: has(MetricPixelFD),
 		Keep:   r.Keep || wants(func(m metric) bool { return m.kept }),
-		Floats: r.Floats && samples.Floats != nil && against.Images != nil && against.Images.Floats != nil,
+		Floats: takesFloats(e, samples, against, r),
 	}
 	ref := o
 	ref.Score, ref.Keep = false, wants(func(m metric) bool { return m.reference })
 	total, before := samples.N, 0
-	if against.Images != nil {
+	if against.Images != nil && against.measured == nil {
 		total += against.Images.N
 	}
 	progress := func(done, _ int) {
@@ -99,10 +109,6 @@ func Evaluate(ctx context.Context, e Network, samples *Source, against Against, 
 		}
 	}
 	o.Progress, ref.Progress = progress, progress
-	notes, err := refuse(e, samples, against, keys)
-	if err != nil {
-		return nil, errors.Join(err, samples.shut())
-	}
 	b, err := measureReference(ctx, e, against, ref)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reference: %w", err), samples.shut())
@@ -112,33 +118,76 @@ func Evaluate(ctx context.Context, e Network, samples *Source, against Against, 
 	if err != nil {
 		return nil, fmt.Errorf("samples: %w", err)
 	}
-	if a.PixelKind != b.PixelKind && b.PixelKind != "" {
-		return nil, fmt.Errorf("reference %s was made of %s pixels, and the samples are %s; make it again with `ddpmlab evaluate ref`", b.Name, b.PixelKind, a.PixelKind)
-	}
-	out := &Evaluation{
-		Samples: Described{a.Name, a.N, a.SHA256}, Reference: Described{b.Name, b.N, b.SHA256},
-		Notes: append(notes, few(a, b)...), SampleRows: a.Rows, ReferenceStats: b.Pool,
-	}
-	for _, key := range keys {
-		v, err := a.value(ctx, e, b, metricOf(key), r.Drawn)
-		if err != nil {
+	out.Samples.SHA256, out.Reference.SHA256 = a.SHA256, b.SHA256
+	out.SampleRows, out.Against.measured = a.Rows, b
+	for i, v := range out.Values {
+		if out.Values[i], err = a.value(ctx, b, v); err != nil {
 			return nil, err
 		}
-		out.Values = append(out.Values, v)
 	}
+	return out, nil
+}
+
+// takesFloats reports whether pixels go in as they are drawn.
+func takesFloats(e Network, samples *Source, against Against, r Request) bool {
+	_, ok := e.(FloatNetwork)
+	return ok && r.Floats && samples.Floats != nil && against.Images != nil && against.Images.Floats != nil
+}
+
+// Plan returns what Evaluate would find, without its numbers, or why it would not: to be
+// asked before images are drawn. Of the samples count their number and size and how they are
+// drawn; nothing is read. Protocols are whole, and have their IDs, if the SHA256 of the
+// reference is known.
+func Plan(e Network, samples *Source, against Against, r Request) (*Evaluation, error) {
+	keys := r.Metrics
+	if len(keys) == 0 {
+		keys = possible(e, samples, against)
+	}
+	kind := "uint8"
+	if takesFloats(e, samples, against, r) {
+		kind = "float"
+	}
+	if err := refuse(e, samples, against, keys, kind); err != nil {
+		return nil, err
+	}
+	out := &Evaluation{Samples: Described{samples.Name, samples.N, samples.SHA256}, Against: against}
+	inside := 0 // images in a file of statistics
+	if b := against.Images; b != nil {
+		out.Reference = Described{b.Name, b.N, b.SHA256}
+	} else {
+		b := against.Statistics
+		out.Reference, inside = Described{b.Name, b.N, b.SHA256}, b.images
+		if b.Extractor == "" {
+			out.Notes = append(out.Notes, fmt.Sprintf("The file %s does not tell its extractor or number of images: it is taken to be of %s, by its %d features.", b.Name, e.Name(), b.Pool.Dim))
+		}
+	}
+	pixel := pixels{samples.H, samples.W, samples.C}
+	for _, key := range keys {
+		m := metricOf(key)
+		p := m.protocol(e, pixel, samples.Drawn)
+		p.N, p.Pixels = samples.N, kind
+		p.Reference, p.ReferenceSHA256, p.ReferenceN = out.Reference.Name, out.Reference.SHA256, out.Reference.N
+		if m.reference && inside > 0 {
+			p.ReferenceN = inside
+		}
+		out.Values = append(out.Values, Value{Metric: key, Name: p.Metric, Protocol: p, ID: p.Hash()})
+	}
+	dims := covariances(e, pixel, keys)
+	out.Notes = append(out.Notes, few(out.Samples, dims)...)
+	out.Notes = append(out.Notes, few(out.Reference, dims)...)
 	return out, nil
 }
 
 // possible are the usual metrics that the two sides allow.
 func possible(e Network, samples *Source, against Against) []string {
-	return slices.DeleteFunc(usual(e.Name()), func(key string) bool {
+	return slices.DeleteFunc(usual(e), func(key string) bool {
 		switch key {
 		case MetricSpatialFD:
 			return e.SpatialDim() == 0 || against.Statistics != nil && against.Statistics.Spatial.Dim == 0
 		case MetricScore:
 			return e.Classes() == 0
 		case MetricPrecision, MetricRecall:
-			return against.Images == nil && !against.Statistics.images
+			return against.Images == nil && against.Statistics.images == 0
 		case MetricPixelFD:
 			return against.Images == nil || samples.H*samples.W*samples.C > maxPixelDim
 		}
@@ -147,52 +196,61 @@ func possible(e Network, samples *Source, against Against) []string {
 }
 
 // refuse says what cannot be evaluated before anything is read.
-func refuse(e Network, samples *Source, against Against, keys []string) (notes []string, err error) {
+func refuse(e Network, samples *Source, against Against, keys []string, kind string) error {
 	if samples.N < 2 {
-		return nil, fmt.Errorf("%s has %d image; want 2 or more", samples.Name, samples.N)
+		return fmt.Errorf("%s has %d image; want 2 or more", samples.Name, samples.N)
 	}
+	r := against.Statistics
 	if b := against.Images; b != nil {
 		if b.N < 2 {
-			return nil, fmt.Errorf("%s has %d image; want 2 or more", b.Name, b.N)
+			return fmt.Errorf("%s has %d image; want 2 or more", b.Name, b.N)
 		}
 		if samples.H != b.H || samples.W != b.W || samples.C != b.C {
-			return nil, fmt.Errorf("images of two sizes: %v; %v; bring them to one size first", samples, b)
+			return fmt.Errorf("images of two sizes: %v; %v; bring them to one size first", samples, b)
 		}
 	} else {
-		note, err := against.Statistics.fits(e)
-		if err != nil {
-			return nil, err
+		if err := r.fits(e); err != nil {
+			return err
 		}
-		if note != "" {
-			notes = append(notes, note)
+		if r.Pixels != "" && r.Pixels != kind {
+			return fmt.Errorf("reference %s was made of %s pixels, and the samples are %s; make it again with `ddpmlab evaluate ref`", r.Name, r.Pixels, kind)
 		}
 	}
 	for _, key := range keys {
 		m := metricOf(key)
-		switch r := against.Statistics; {
+		switch {
 		case key == MetricSpatialFD && e.SpatialDim() == 0, key == MetricScore && e.Classes() == 0:
-			return nil, fmt.Errorf("%s: the extractor %s has no such layer", key, e.Name())
+			return fmt.Errorf("%s: the extractor %s has no such layer", key, e.Name())
 		case r == nil:
 		case key == MetricSpatialFD && r.Spatial.Dim != e.SpatialDim():
-			return nil, fmt.Errorf("%s: the reference %s has %d spatial features, and %s gives %d; it needs mu_s and sigma_s", key, r.Name, r.Spatial.Dim, e.Name(), e.SpatialDim())
-		case key == MetricPixelFD, m.reference && !r.images:
-			return nil, fmt.Errorf("%s: the reference %s has statistics alone; the metric needs its images", key, r.Name)
+			return fmt.Errorf("%s: the reference %s has %d spatial features, and %s gives %d; it needs mu_s and sigma_s", key, r.Name, r.Spatial.Dim, e.Name(), e.SpatialDim())
+		case key == MetricPixelFD, m.reference && r.images == 0:
+			return fmt.Errorf("%s: the reference %s has statistics alone; the metric needs its images", key, r.Name)
 		}
 	}
-	return notes, nil
+	return nil
 }
 
 // measureReference finds what the metrics need of the reference.
 func measureReference(ctx context.Context, e Network, against Against, o CollectOptions) (*Measured, error) {
+	if m := against.measured; m != nil {
+		if m.Extractor != e.Name() || m.ExtractorSHA256 != e.SHA256() || o.Keep && m.Rows.N == 0 || o.Spatial && m.Spatial.Dim == 0 || o.Pixel && m.Pixel.Dim == 0 {
+			return nil, fmt.Errorf("%s was measured for other metrics; open it again", m.Name)
+		}
+		return m, nil
+	}
 	if against.Images != nil {
 		return Collect(ctx, e, against.Images, o)
 	}
 	r := against.Statistics
-	m := &Measured{Name: r.Name, SHA256: r.SHA256, N: r.N, Pool: r.Pool, Spatial: r.Spatial, PixelKind: r.Pixels}
+	m := &Measured{
+		Name: r.Name, SHA256: r.SHA256, N: r.N, Extractor: e.Name(), ExtractorSHA256: e.SHA256(),
+		Pool: r.Pool, Spatial: r.Spatial, PixelKind: r.Pixels,
+	}
 	if !o.Keep {
 		return m, nil
 	}
-	s, err := r.openImages()
+	s, err := OpenArchive(r.path)
 	if err != nil {
 		return nil, err
 	}
@@ -204,44 +262,34 @@ func measureReference(ctx context.Context, e Network, against Against, o Collect
 	return m, nil
 }
 
-// few says where there are too few images for a covariance of full rank.
-func few(sides ...*Measured) []string {
-	var notes []string
-	for _, m := range sides {
-		for _, s := range []Stats{m.Pool, m.Spatial, m.Pixel} {
-			if s.Dim > 0 && s.Deficient() {
-				notes = append(notes, fmt.Sprintf("%s: %d images are too few for a covariance of %d features to have full rank, which takes %d; the distance is computed, and far above that of more images.",
-					m.Name, s.N, s.Dim, s.Dim+1))
-			}
+// covariances are the numbers of features of which the metrics compare covariances.
+func covariances(e Network, pixel pixels, keys []string) []int {
+	var dims []int
+	for _, c := range []struct {
+		dim  int
+		keys []string
+	}{{e.Dim(), []string{MetricFD, MetricFDInfinity}}, {e.SpatialDim(), []string{MetricSpatialFD}}, {pixel.Dim(), []string{MetricPixelFD}}} {
+		if slices.ContainsFunc(c.keys, func(k string) bool { return slices.Contains(keys, k) }) {
+			dims = append(dims, c.dim)
 		}
 	}
-	return notes
+	return dims
 }
 
-// Plan returns the values that Evaluate would find, each with its protocol and without
-// its number: what to look up before images are drawn. Of samples the size and number
-// count. The reference is images whose SHA256 is known.
-func Plan(e Network, samples, reference *Source, r Request) ([]Value, error) {
-	keys := r.Metrics
-	if len(keys) == 0 {
-		keys = possible(e, samples, Against{Images: reference})
+// few says of which covariances a side has too few images for full rank.
+func few(side Described, dims []int) []string {
+	var short []string
+	most := 0
+	for _, dim := range dims {
+		if (Stats{N: side.N, Dim: dim}).Deficient() {
+			short, most = append(short, strconv.Itoa(dim)), max(most, dim)
+		}
 	}
-	if _, err := refuse(e, samples, Against{Images: reference}, keys); err != nil {
-		return nil, err
+	if most == 0 {
+		return nil
 	}
-	kind := "uint8"
-	if _, ok := e.(FloatNetwork); ok && r.Floats && samples.Floats != nil && reference.Floats != nil {
-		kind = "float"
-	}
-	var values []Value
-	for _, key := range keys {
-		m := metricOf(key)
-		p := m.protocol(e, pixels{samples.H, samples.W, samples.C}, r.Drawn)
-		p.N, p.Pixels = samples.N, kind
-		p.Reference, p.ReferenceSHA256, p.ReferenceN = reference.Name, reference.SHA256, reference.N
-		values = append(values, Value{Metric: key, Name: p.Metric, Protocol: p, ID: p.Hash()})
-	}
-	return values, nil
+	return []string{fmt.Sprintf("%s: %d images are too few for a covariance of %s features to have full rank, which takes %d; the distance is computed, and far above that of more images.",
+		side.Name, side.N, strings.Join(short, " or "), most+1)}
 }
 
 // protocol is what the metric and the extractor say of a score's protocol.
@@ -258,15 +306,9 @@ func (k metric) protocol(e Extractor, pixel pixels, drawn Protocol) Protocol {
 	return p
 }
 
-// value is one score of a against b.
-func (m *Measured) value(ctx context.Context, e Network, b *Measured, k metric, drawn Protocol) (v Value, err error) {
-	p := k.protocol(e, m.pixel, drawn)
-	p.N, p.Pixels = m.N, m.PixelKind
-	p.Reference, p.ReferenceSHA256, p.ReferenceN = b.Name, b.SHA256, b.N
-	if k.reference {
-		p.ReferenceN = b.Rows.N
-	}
-	switch k.key {
+// value is the score that v plans, of m against b.
+func (m *Measured) value(ctx context.Context, b *Measured, v Value) (_ Value, err error) {
+	switch v.Metric {
 	case MetricFD:
 		v.Value, err = Frechet(m.Pool, b.Pool)
 	case MetricSpatialFD:
@@ -281,7 +323,7 @@ func (m *Measured) value(ctx context.Context, e Network, b *Measured, k metric, 
 			m.manifolds[0], m.manifolds[1], err = PrecisionRecall(ctx, b.Rows, m.Rows, Neighbours)
 		}
 		v.Value = m.manifolds[0]
-		if k.key == MetricRecall {
+		if v.Metric == MetricRecall {
 			v.Value = m.manifolds[1]
 		}
 	case MetricKernel:
@@ -293,12 +335,12 @@ func (m *Measured) value(ctx context.Context, e Network, b *Measured, k metric, 
 	if err == nil && (math.IsNaN(v.Value) || math.IsInf(v.Value, 0)) {
 		err = fmt.Errorf("the result is %g", v.Value)
 	}
-	if err == nil {
-		err = p.Validate()
+	if v.Protocol.ReferenceSHA256 = b.SHA256; err == nil {
+		err = v.Protocol.Validate()
 	}
 	if err != nil {
-		return v, fmt.Errorf("%s: %w", p.Metric, err)
+		return v, fmt.Errorf("%s: %w", v.Name, err)
 	}
-	v.Metric, v.Name, v.Protocol, v.ID = k.key, p.Metric, p, p.Hash()
+	v.ID = v.Protocol.Hash()
 	return v, nil
 }

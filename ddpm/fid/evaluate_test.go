@@ -3,6 +3,7 @@ package fid_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -325,23 +326,94 @@ func TestPlan(t *testing.T) {
 	e, ctx := fashionCNN(t, 0), t.Context()
 	set, x := images(t, 14, 200)
 	for _, floats := range []bool{false, true} {
-		r := fid.Request{Drawn: fid.Protocol{Sampler: "ddim", Steps: 10, EMA: "0.999", Eta: 0.5}, Floats: floats}
-		shape := fid.Truncated("run", 200, 14, 14, 1, nil)
-		plan, err := fid.Plan(e, shape, fid.OfSet(set), r)
+		r := fid.Request{Floats: floats}
+		samples := func(x []float32) *fid.Source {
+			s := fid.Truncated("run", 200, 14, 14, 1, x)
+			s.Drawn = fid.Protocol{Sampler: "ddim", Steps: 10, EMA: "0.999", Eta: 0.5}
+			return s
+		}
+		planned, err := fid.Plan(e, samples(nil), against(fid.OfSet(set)), r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := fid.Evaluate(ctx, e, fid.Truncated("run", 200, 14, 14, 1, x), against(fid.OfSet(set)), r)
+		plan := planned.Values
+		got, err := fid.Evaluate(ctx, e, samples(x), against(fid.OfSet(set)), r)
 		if err != nil || len(got.Values) != len(plan) {
 			t.Fatalf("%d values, planned %d, %v", len(got.Values), len(plan), err)
 		}
 		for i, v := range got.Values {
-			if plan[i].ID != v.ID || plan[i].Protocol != v.Protocol || plan[i].Metric != v.Metric {
+			if plan[i].ID != v.ID || plan[i].Protocol != v.Protocol || plan[i].Metric != v.Metric || v.Protocol.Sampler != "ddim" {
 				t.Errorf("planned %+v, got %+v", plan[i], v.Protocol)
 			}
 		}
 		if want := map[bool]string{false: "uint8", true: "float"}[floats]; plan[0].Protocol.Pixels != want {
 			t.Errorf("pixels %s, want %s", plan[0].Protocol.Pixels, want)
+		}
+		if !slices.Equal(planned.Notes, got.Notes) || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "run: 200 images are too few for a covariance of 343") {
+			t.Errorf("notes %q, planned %q", got.Notes, planned.Notes)
+		}
+	}
+}
+
+// Samples of a second seed are compared with what the first found of the reference, which is
+// not read again.
+func TestEvaluateAgain(t *testing.T) {
+	e, ctx := fashionCNN(t, 0), t.Context()
+	pix := realImages(t, 0, 300)
+	src := func(first, n int) *fid.Source {
+		return opened(t, fid.OpenArchive, archive(t, pix[first*784:(first+n)*784]))
+	}
+	first, err := fid.Evaluate(ctx, e, src(0, 100), against(src(200, 100)), fid.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := fid.Evaluate(ctx, e, src(100, 100), first.Against, fid.Request{Progress: func(_, total int) {
+		if total != 100 {
+			t.Errorf("%d images to read, want the samples alone", total)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := fid.Evaluate(ctx, e, src(100, 100), against(src(200, 100)), fid.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range want.Values {
+		if again.Values[i].Value != v.Value || again.Values[i].ID != v.ID || v.Value == first.Values[i].Value {
+			t.Errorf("%s: %g, want %g", v.Name, again.Values[i].Value, v.Value)
+		}
+	}
+	short, err := fid.Evaluate(ctx, e, src(0, 100), against(src(200, 100)), fid.Request{Metrics: []string{fid.MetricFD}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fid.Evaluate(ctx, e, src(0, 100), short.Against, fid.Request{})
+	wants(t, "other metrics", err, "was measured for other metrics; open it again")
+}
+
+// An archive's comment tells how its images were drawn; one that does not is of images that
+// were found.
+func TestDrawnArchive(t *testing.T) {
+	e, pix := fashionCNN(t, 0), realImages(t, 0, 30)
+	told := fid.Protocol{Sampler: "ddim", Steps: 10, EMA: "0.999", Eta: 0.5, Seeds: "3"}
+	comment, err := json.Marshal(map[string]any{"n": 30, "protocol": told.Fields()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]fid.Protocol{string(comment): told, `{"n": 30}`: {Samples: fid.Found}, "x": {Samples: fid.Found}, "": {Samples: fid.Found}} {
+		path := writeNPZ(t, func(w *npz.Writer) error {
+			return errors.Join(w.Comment(text), w.Bytes("arr_0", []int{30, 28, 28, 1}, func(w io.Writer) error { _, err := w.Write(pix); return err }))
+		})
+		got, err := fid.Evaluate(t.Context(), e, opened(t, fid.OpenArchive, path), against(opened(t, fid.OpenArchive, archive(t, pix))), fid.Request{Metrics: []string{fid.MetricFD}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := got.Values[0].Protocol
+		p.Metric, p.Extractor, p.ExtractorSHA256, p.Resize, p.Pixels, p.N = "", "", "", "", "", 0
+		p.Reference, p.ReferenceSHA256, p.ReferenceN = "", "", 0
+		if p != want {
+			t.Errorf("comment %s: %+v, want %+v", text, p, want)
 		}
 	}
 }

@@ -54,7 +54,8 @@ func OpenInception(path string, o InceptionOptions) (*Inception, error) {
 	e := &Inception{name: inceptionName, sha: sha, batch: inceptionBatch}
 	if sha != inception.SHA256 {
 		if !o.AnyWeights {
-			return nil, fmt.Errorf("weights of Inception: %s has SHA-256 %s, want %s; the file of 2015-12-05 is at %s", path, sha, inception.SHA256, inception.File)
+			return nil, fmt.Errorf("weights of Inception: %s has SHA-256 %s, want %s; the file of 2015-12-05 is at %s; weights of your own are taken with --any-weights, and no FID comes of them",
+				path, sha, inception.SHA256, inception.File)
 		}
 		e.name = "inception, weights " + sha[:8]
 	}

@@ -15,7 +15,7 @@ import (
 
 	"ddpmlab/ddpm/fid"
 	"ddpmlab/ddpm/inception"
-	"ddpmlab/ddpm/philox"
+	"ddpmlab/ddpm/inception/inceptiontest"
 	"ddpmlab/ddpm/tensorfile"
 )
 
@@ -23,39 +23,8 @@ import (
 // its path.
 func writeInception(t *testing.T) string {
 	t.Helper()
-	stream := philox.Key(1, "inception test")
-	var all []tensorfile.Tensor
-	add := func(name string, centre, spread float64, shape ...int) {
-		n := 1
-		for _, d := range shape {
-			n *= d
-		}
-		v := make([]float32, n)
-		stream.Uniforms(v, uint64(len(all)), 0)
-		for i := range v {
-			v[i] = float32(centre + spread*(2*float64(v[i])-1))
-		}
-		all = append(all, tensorfile.New(name, shape, v))
-	}
-	for _, p := range inception.Shapes() {
-		name, ok := strings.CutSuffix(p.Name, ".weight")
-		switch s := p.Shape; {
-		case name == "fc":
-			add("fc.weight", 0, math.Sqrt(6./inception.Pool), inception.Classes, inception.Pool)
-		case ok:
-			add(name+".conv.weight", 0, math.Sqrt(6/float64(s[0]*s[1]*s[2])), s[3], s[2], s[0], s[1])
-			add(name+".bn.weight", 1, 0.5, s[3])
-			add(name+".bn.bias", 0, 0.25, s[3])
-			add(name+".bn.running_mean", 0, 0.25, s[3])
-			add(name+".bn.running_var", 1, 0.5, s[3])
-		}
-	}
 	path := filepath.Join(t.TempDir(), "weights.pth")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(tensorfile.WritePT(f, all), f.Close()); err != nil {
+	if err := inceptiontest.Write(path); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -102,7 +71,7 @@ func TestInception(t *testing.T) {
 		t.Skip("writes and reads 95 MB of weights")
 	}
 	path := writeInception(t)
-	if _, err := fid.OpenInception(path, fid.InceptionOptions{}); err == nil || !strings.Contains(err.Error(), "want "+inception.SHA256) {
+	if _, err := fid.OpenInception(path, fid.InceptionOptions{}); err == nil || !strings.Contains(err.Error(), "want "+inception.SHA256) || !strings.Contains(err.Error(), "--any-weights") {
 		t.Errorf("got %v for other weights, want an error that shows both checksums", err)
 	}
 	e, err := fid.OpenInception(path, fid.InceptionOptions{AnyWeights: true})

@@ -92,6 +92,16 @@ func (p Protocol) Validate() error {
 // sorted keys and without the fields that are zero. Neither reordering the
 // fields nor adding one changes the hash of protocols that exist.
 func (p Protocol) Hash() string {
+	b, err := json.Marshal(p.Fields()) // strings, integers and booleans: it cannot fail
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(append([]byte("ddpmlab protocol 1\n"), b...))
+	return hex.EncodeToString(sum[:])
+}
+
+// Fields are the fields that are not zero, by their names.
+func (p Protocol) Fields() map[string]any {
 	fields := map[string]any{}
 	v := reflect.ValueOf(p)
 	for i := range v.NumField() {
@@ -99,12 +109,7 @@ func (p Protocol) Hash() string {
 			fields[v.Type().Field(i).Name] = v.Field(i).Interface()
 		}
 	}
-	b, err := json.Marshal(fields) // strings, integers and booleans: it cannot fail
-	if err != nil {
-		return ""
-	}
-	sum := sha256.Sum256(append([]byte("ddpmlab protocol 1\n"), b...))
-	return hex.EncodeToString(sum[:])
+	return fields
 }
 
 // Diff names the fields in which a and b differ, with both values, for instance

@@ -29,7 +29,7 @@ type Reference struct {
 	Spatial Stats // mu_s, sigma_s; Dim 0: none
 
 	path   string
-	images bool // the file has arr_0
+	images int // how many the file has in arr_0
 }
 
 // about is what a reference file of this project tells in its array "about", as JSON.
@@ -89,7 +89,18 @@ func ReadReference(path string) (*Reference, error) {
 			return nil, err
 		}
 	}
-	r.images = f.Has("arr_0")
+	if f.Has("arr_0") {
+		a, err := f.Array("arr_0")
+		if err != nil {
+			return nil, err
+		}
+		if len(a.Shape) > 0 {
+			r.images = a.Shape[0]
+		}
+		if err := a.Close(); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 
@@ -138,29 +149,18 @@ func readStats(f *npz.File, path, mu, sigma string, n int) (Stats, error) {
 	return Stats{N: n, Dim: dim, Mean: mean, Cov: cov}, nil
 }
 
-// openImages opens the reference's images, or returns nil.
-func (r *Reference) openImages() (*Source, error) {
-	if !r.images {
-		return nil, nil
-	}
-	return OpenArchive(r.path)
-}
-
-// fits reports why statistics made with another extractor do not serve this one, and what
-// the file does not tell.
-func (r *Reference) fits(e Network) (note string, err error) {
+// fits reports why statistics made with another extractor do not serve this one.
+func (r *Reference) fits(e Network) error {
 	switch {
 	case r.Extractor != "" && (r.Extractor != e.Name() || r.ExtractorSHA256 != e.SHA256()):
-		return "", fmt.Errorf("reference %s was made with the extractor %s (weights %.12s), and this is %s (weights %.12s); make it again with `ddpmlab evaluate ref`",
+		return fmt.Errorf("reference %s was made with the extractor %s (weights %.12s), and this is %s (weights %.12s); make it again with `ddpmlab evaluate ref`",
 			r.Name, r.Extractor, r.ExtractorSHA256, e.Name(), e.SHA256())
 	case r.Resize != "" && r.Resize != e.Resize():
-		return "", fmt.Errorf("reference %s was made with the resizing %q, and this is %q; make it again with `ddpmlab evaluate ref`", r.Name, r.Resize, e.Resize())
+		return fmt.Errorf("reference %s was made with the resizing %q, and this is %q; make it again with `ddpmlab evaluate ref`", r.Name, r.Resize, e.Resize())
 	case r.Pool.Dim != e.Dim():
-		return "", fmt.Errorf("reference %s has statistics of %d features, and the extractor %s gives %d; choose the extractor it was made with", r.Name, r.Pool.Dim, e.Name(), e.Dim())
-	case r.Extractor == "":
-		return fmt.Sprintf("The file %s does not tell its extractor or number of images: it is taken to be of %s, by its %d features.", r.Name, e.Name(), r.Pool.Dim), nil
+		return fmt.Errorf("reference %s has statistics of %d features, and the extractor %s gives %d; choose the extractor it was made with", r.Name, r.Pool.Dim, e.Name(), e.Dim())
 	}
-	return "", nil
+	return nil
 }
 
 // WriteReference writes the statistics of a set of images, and the images themselves

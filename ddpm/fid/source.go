@@ -1,14 +1,10 @@
 package fid
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
-	_ "image/gif" // what folders of images hold
-	_ "image/jpeg"
-	_ "image/png"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,7 +19,10 @@ type Source struct {
 	Name       string
 	N, H, W, C int
 	SHA256     string // what identifies the images; "": that of their shape and bytes, found by reading
-	Files      bool   // they come from files, and how they were made is not known
+
+	// Drawn has the sampler's fields, Samples to Seeds, of images that a network drew; without
+	// a Sampler it is not known how they came about.
+	Drawn Protocol
 
 	// Bytes writes the next images to dst, as NHWC bytes.
 	Bytes func(dst []byte) error
@@ -111,13 +110,16 @@ func Part(s *Source, first, n int) (*Source, error) {
 	return &p, nil
 }
 
-// OpenFolder opens a folder of PNG, JPEG and GIF images, with those in folders below it,
-// in the order of their names. Grey images have one channel, others three. All must be of
-// one size; none is resized.
+// ErrNoImages is that a folder has no image files.
+var ErrNoImages = errors.New("want files that end in .png, .jpg, .webp or .gif")
+
+// OpenFolder opens a folder of PNG, JPEG, WebP and GIF images, with those in folders below
+// it, in the order of their names. Grey images have one channel, others three. All must be
+// of one size; none is resized.
 func OpenFolder(path string) (*Source, error) {
 	var files []string
 	err := filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && slices.Contains([]string{".png", ".jpg", ".jpeg", ".gif"}, strings.ToLower(filepath.Ext(name))) {
+		if err == nil && !d.IsDir() && slices.Contains([]string{".png", ".jpg", ".jpeg", ".webp", ".gif"}, strings.ToLower(filepath.Ext(name))) {
 			files = append(files, name)
 		}
 		return err
@@ -126,26 +128,26 @@ func OpenFolder(path string) (*Source, error) {
 		return nil, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("folder %s has no images; want files that end in .png, .jpg or .gif", path)
+		return nil, fmt.Errorf("folder %s has no images; %w", path, ErrNoImages)
 	}
 	slices.Sort(files)
-	first, err := readImage(files[0])
+	_, h, w, c, err := data.ReadImage(files[0])
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{Name: filepath.Base(filepath.Clean(path)), N: len(files), H: first.h, W: first.w, C: first.c, Files: true}
-	at, size := 0, first.h*first.w*first.c
+	s := &Source{Name: filepath.Base(filepath.Clean(path)), N: len(files), H: h, W: w, C: c}
+	at, size := 0, h*w*c
 	s.Bytes = func(dst []byte) error {
 		for ; len(dst) > 0; dst = dst[size:] {
-			m, err := readImage(files[at])
+			pix, h, w, c, err := data.ReadImage(files[at])
 			if err != nil {
 				return err
 			}
-			if m.h != s.H || m.w != s.W || m.c != s.C {
-				return fmt.Errorf("folder %s has images of mixed sizes: %s is %d×%d×%d, %s is %d×%d×%d; bring them to one size first",
-					path, filepath.Base(files[0]), s.H, s.W, s.C, filepath.Base(files[at]), m.h, m.w, m.c)
+			if h != s.H || w != s.W || c != s.C {
+				return fmt.Errorf("folder %s has images of mixed sizes: %s is %d×%d×%d, %s is %d×%d×%d; bring them to one size and one number of channels first",
+					path, filepath.Base(files[0]), s.H, s.W, s.C, filepath.Base(files[at]), h, w, c)
 			}
-			copy(dst, m.pix)
+			copy(dst, pix)
 			at++
 		}
 		return nil
@@ -153,43 +155,8 @@ func OpenFolder(path string) (*Source, error) {
 	return s, nil
 }
 
-type picture struct {
-	h, w, c int
-	pix     []byte
-}
-
-func readImage(path string) (picture, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return picture{}, err
-	}
-	defer file.Close()
-	m, _, err := image.Decode(file)
-	if err != nil {
-		return picture{}, fmt.Errorf("%s: %w", path, err)
-	}
-	b := m.Bounds()
-	p := picture{h: b.Dy(), w: b.Dx(), c: 3}
-	switch m := m.(type) {
-	case *image.Gray:
-		p.c = 1
-		for y := range p.h {
-			p.pix = append(p.pix, m.Pix[y*m.Stride:y*m.Stride+p.w]...)
-		}
-		return p, nil
-	case *image.Gray16:
-		p.c = 1
-	}
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			r, g, b, _ := m.At(x, y).RGBA()
-			p.pix = append(p.pix, []byte{byte(r >> 8), byte(g >> 8), byte(b >> 8)}[:p.c]...)
-		}
-	}
-	return p, nil
-}
-
-// OpenArchive opens the images of an .npz file: its array arr_0, N×H×W×C bytes.
+// OpenArchive opens the images of an .npz file: its array arr_0, N×H×W×C bytes. Of images
+// that `ddpmlab sample` drew it tells how.
 func OpenArchive(path string) (*Source, error) {
 	f, err := npz.Open(path)
 	if err != nil {
@@ -216,8 +183,21 @@ func archive(f *npz.File, path string) (*Source, error) {
 		return nil, fmt.Errorf("%s: arr_0 is of type %s and shape %v; want images as N×H×W×C bytes (uint8)", path, a.Type, a.Shape)
 	}
 	return &Source{
-		Name: filepath.Base(path), N: shape[0], H: shape[1], W: shape[2], C: shape[3], Files: true,
+		Name: filepath.Base(path), N: shape[0], H: shape[1], W: shape[2], C: shape[3],
+		Drawn: drawnBy(f.Comment()),
 		Bytes: a.Bytes,
 		Close: func() error { return errors.Join(a.Close(), f.Close()) },
 	}, nil
+}
+
+// drawnBy is what the comment of an archive that this program wrote tells of how its images
+// were drawn; nothing of any other.
+func drawnBy(comment string) Protocol {
+	var about struct {
+		Protocol Protocol `json:"protocol"`
+	}
+	if json.Unmarshal([]byte(comment), &about) != nil || about.Protocol.Sampler == "" {
+		return Protocol{}
+	}
+	return about.Protocol
 }

@@ -38,6 +38,9 @@ func Open(path string) (*File, error) {
 // Close closes the archive.
 func (f *File) Close() error { return f.zip.Close() }
 
+// Comment is the archive's comment.
+func (f *File) Comment() string { return f.zip.Comment }
+
 // Names lists the arrays, in the order of the archive.
 func (f *File) Names() []string {
 	var names []string

@@ -30,7 +30,7 @@ var rules = []rule{
 	{"kernel/symbols/export", nil},
 	{"kernel/check", []string{"kernel/check", "kernel/symbols/export"}}, // the latter in tests only, as below
 	{"kernel/lower", []string{"kernel/check", "kernel/symbols/export"}},
-	{"kernel/symbols/...", []string{"kernel/symbols", "kernel/cells", "kernel/display", "plots", "experiments", "ddpm", "ddpm/data"}}, // what cells can import
+	{"kernel/symbols/...", []string{"kernel/symbols", "kernel/cells", "kernel/display", "plots", "experiments", "ddpm", "ddpm/data", "ddpm/fid"}}, // what cells can import
 	{"kernel/kerneltest", nil},
 	{"kernel/clienttest", []string{"kernel/kerneltest"}},
 	{"kernel/history", nil},
@@ -43,8 +43,9 @@ var rules = []rule{
 	{"ddpm", []string{"ddpm/...", "internal/display", "internal/render"}},
 	{"ddpm/unet", []string{"ddpm/engine/...", "ddpm/philox"}},
 	{"ddpm/inception", []string{"ddpm/engine/...", "ddpm/tensorfile"}},
+	{"ddpm/inception/inceptiontest", []string{"ddpm/inception", "ddpm/philox", "ddpm/tensorfile"}},
 	{"ddpm/fid/dense", []string{"ddpm/philox"}}, // the latter in tests
-	{"ddpm/fid/...", []string{"ddpm/fid/...", "ddpm/data", "ddpm/engine/...", "ddpm/inception", "ddpm/npz", "ddpm/philox", "ddpm/tensorfile"}},
+	{"ddpm/fid/...", []string{"ddpm/fid/...", "ddpm/data", "ddpm/engine/...", "ddpm/inception/...", "ddpm/npz", "ddpm/philox", "ddpm/tensorfile"}},
 	{"ddpm/data", []string{"ddpm/npz", "ddpm/philox", "internal/pickle"}},
 	{"ddpm/npz", nil},
 	{"ddpm/tensorfile", []string{"internal/pickle"}},

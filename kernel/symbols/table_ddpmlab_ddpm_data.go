@@ -26,6 +26,7 @@ func init() {
 			"OpenPath":  reflect.ValueOf(data.OpenPath),
 			"OpenWith":  reflect.ValueOf(data.OpenWith),
 			"ReadIDX":   reflect.ValueOf(data.ReadIDX),
+			"ReadImage": reflect.ValueOf(data.ReadImage),
 			"ReadRange": reflect.ValueOf(data.ReadRange),
 			"Refuse":    reflect.ValueOf(data.Refuse),
 			"Skip":      reflect.ValueOf(data.Skip),

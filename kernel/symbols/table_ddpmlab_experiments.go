@@ -154,7 +154,7 @@ func init() {
 			"TrialOpen":          "string:open",
 		},
 		Wrappers: map[string][]string{
-			"Protocol": {"Hash", "String", "Validate"},
+			"Protocol": {"Fields", "Hash", "String", "Validate"},
 		},
 	})
 }

@@ -24,6 +24,7 @@ import (
 var list = []string{
 	"ddpmlab/ddpm",
 	"ddpmlab/ddpm/data",
+	"ddpmlab/ddpm/fid",
 	"ddpmlab/experiments",
 	"ddpmlab/kernel/cells",
 	"ddpmlab/kernel/display",
