@@ -3,10 +3,13 @@
 package ddpm
 
 import (
+	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/cpu"
 	"ddpmlab/ddpm/engine/cuda"
 )
 
@@ -30,42 +33,112 @@ func TestCUDAGradients(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := tinyLoss(t, tt.v)
-			state, err := d.NewState(c.program.ParamLen)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer state.Close()
-			exec, err := d.Load(c.program, state)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer exec.Close()
-			for i := range c.inputs {
-				exec.Set(i, narrow(c.inputs[i]))
-			}
-			state.Set(engine.Weights, narrow(c.weights))
-			if err := exec.Run(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			loss, got := lossAndGradients(t, d, c, engine.Float32)
 			outputs, want := c.run(t)
-			var loss [1]float32
-			exec.Get(0, loss[:])
-			if rel := math.Abs(float64(loss[0])/outputs[0] - 1); !(rel < tt.tol) {
-				t.Errorf("loss %v, want %v", loss[0], outputs[0])
+			if rel := math.Abs(loss/outputs[0] - 1); !(rel < tt.tol) {
+				t.Errorf("loss %v, want %v", loss, outputs[0])
 			}
-			got := make([]float32, c.program.ParamLen)
-			state.Get(engine.Grads, got)
-			// Each parameter by itself: a small one must not hide behind a large one.
-			for i, v := range c.program.Params {
-				at, n := c.program.ParamOffset[i], c.program.Values[v].Size()
-				diff := make([]float64, n)
-				for j := range diff {
-					diff[j] = float64(got[at+j]) - want[at+j]
-				}
-				if e, size := l2(diff), l2(want[at:at+n]); !(e <= tt.tol*size+1e-7*l2(want)) {
-					t.Errorf("gradient of %s differs by %.2g, its norm is %.3g", c.program.Values[v].Name, e, size)
-				}
-			}
+			sameGradients(t, c.program, got, want, tt.tol, 1e-7)
 		})
 	}
+}
+
+// Products in bfloat16: the same network on both devices, where the processor rounds what
+// the GPU rounds, or nothing if it has no tiles.
+func TestCUDABFloat16Gradients(t *testing.T) {
+	d, err := cuda.New()
+	if err != nil {
+		t.Fatalf("%v; run `make test-cuda`", err)
+	}
+	defer d.Close()
+	processor, err := cpu.New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		v    Variant
+	}{
+		{"ADM", ADM()},
+		{"ADM-IP", InputPerturbation(0.1)},
+		{"ADM-WD", Variant{WeightDecay: 0.03, WeightDecayMode: Coupled}},
+		{"ADM-GP", GradPenalty(1e-3)},
+	} {
+		for _, precision := range []engine.Precision{engine.Mixed, engine.BFloat16} {
+			t.Run(fmt.Sprintf("%s in precision %d", tt.name, precision), func(t *testing.T) {
+				c := tinyLoss(t, tt.v)
+				c.inputs[2], c.inputs[3] = []float64{0.8, 0.6}, []float64{0.6, 0.8} // x_t with some of ε, and of ξ
+				loss, got := lossAndGradients(t, d, c, precision)
+				rounds := precision
+				if !cpu.BFloat16(processor) {
+					rounds = engine.Float32
+				}
+				wantLoss, want := lossAndGradients(t, processor, c, rounds)
+				if rel := math.Abs(loss/wantLoss - 1); !(rel < 1e-3) {
+					t.Errorf("loss %v, want %v", loss, wantLoss)
+				}
+				sameGradients(t, c.program, got, want, 0.045, 1e-4) // a cosine of 0.999
+				if _, exact := lossAndGradients(t, d, c, engine.Float32); slices.Equal(got, exact) {
+					t.Error("nothing was rounded")
+				}
+			})
+		}
+	}
+}
+
+// lossAndGradients runs c on d, with the products in some precision.
+func lossAndGradients(t *testing.T, d engine.Device, c *lossCase, precision engine.Precision) (float64, []float64) {
+	t.Helper()
+	spec := c.spec
+	spec.Precision = precision
+	p, err := engine.Compile(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := d.NewState(p.ParamLen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer state.Close()
+	exec, err := d.Load(p, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exec.Close()
+	for i := range c.inputs {
+		exec.Set(i, narrow(c.inputs[i]))
+	}
+	state.Set(engine.Weights, narrow(c.weights))
+	if err := exec.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var loss [1]float32
+	exec.Get(0, loss[:])
+	grads := make([]float32, p.ParamLen)
+	state.Get(engine.Grads, grads)
+	gradients := make([]float64, len(grads))
+	for i, g := range grads {
+		gradients[i] = float64(g)
+	}
+	return float64(loss[0]), gradients
+}
+
+// sameGradients compares each parameter by itself, since a small one must not hide behind
+// a large one: up to tol of its norm, and some of that of all.
+func sameGradients(t *testing.T, p *engine.Program, got, want []float64, tol, ofAll float64) {
+	t.Helper()
+	worst := 0.0
+	for i, v := range p.Params {
+		at, n := p.ParamOffset[i], p.Values[v].Size()
+		diff := make([]float64, n)
+		for j := range diff {
+			diff[j] = got[at+j] - want[at+j]
+		}
+		e, size := l2(diff), l2(want[at:at+n])
+		if !(e <= tol*size+ofAll*l2(want)) {
+			t.Errorf("gradient of %s differs by %.2g, its norm is %.3g", p.Values[v].Name, e, size)
+		}
+		worst = max(worst, e/(tol*size+ofAll*l2(want)))
+	}
+	t.Logf("the gradient that differs most does by %.2g of what it may", worst)
 }

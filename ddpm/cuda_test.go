@@ -3,6 +3,7 @@
 package ddpm_test
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -38,6 +39,34 @@ func TestCUDALosses(t *testing.T) {
 						t.Errorf("%s %d = %.8g, want %.8g (relative difference %.2g)", key, i, got[key][i], w, d)
 					}
 				}
+			}
+		})
+	}
+}
+
+// And in bfloat16 it trains as in float32, nearly.
+func TestCUDABFloat16Losses(t *testing.T) {
+	d := newCUDA(t)
+	for _, v := range variants {
+		t.Run(v.String(), func(t *testing.T) {
+			cfg := tinyConfig()
+			cfg.Model.Channels, cfg.Model.HeadChannels, cfg.Iterations = 16, 16, 4
+			_, want := train(t, cfg, v)
+			plain := ""
+			for _, p := range []string{ddpm.Mixed, ddpm.BFloat16} {
+				cfg.Precision = p
+				_, got := train(t, cfg, v, ddpm.WithDevice(d))
+				for _, key := range []string{"loss", "grad_norm"} {
+					for i, w := range want[key] {
+						if d := math.Abs(got[key][i]-w) / w; !(d <= 0.02) {
+							t.Errorf("%s: %s %d = %.6g, want %.6g", p, key, i, got[key][i], w)
+						}
+					}
+				}
+				if fmt.Sprint(got["grad_norm"]) == plain {
+					t.Errorf("%s computes what the precision before it does", p)
+				}
+				plain = fmt.Sprint(got["grad_norm"])
 			}
 		})
 	}

@@ -383,6 +383,9 @@ func tinyLoss(t testing.TB, v Variant) *lossCase {
 		eps: image("eps", func(i int) float64 { return math.Cos(0.11 * float64(i)) }),
 		a:   input("a", []float64{1, 1}, 2), s: input("s", []float64{0, 0}, 2),
 	}
+	if v.Gamma > 0 {
+		in.xi = image("xi", func(i int) float64 { return math.Sin(0.23 * float64(i)) })
+	}
 	if v.GradPenalty > 0 && v.GradPenaltyMode != Ones {
 		in.probes = nodes(image("v", func(i int) float64 { return float64(1 - 2*(i*i/3%2)) }))
 	}

@@ -114,40 +114,52 @@ func TestOpsAgainstRef(t *testing.T) {
 			_, in, y := c.Build()
 			p := compile(t, engine.Spec{Inputs: in, Outputs: []*op.Node{y}})
 			vals := c.Values(0.1)
-			want, _, err := ref.Run(context.Background(), p, vals, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			d.separate = true
-			alone, _ := run(t, d, p, vals, nil)
-			d.separate = false
-			if e := distance(alone[0], want[0]); !(e <= tolerance(c.Kind)) {
-				t.Errorf("relative distance from ref %.2g, want at most %g\n got %.5v\nwant %.5v", e, tolerance(c.Kind), head(alone[0]), head(want[0]))
-			}
-			if shared, _ := run(t, d, p, vals, nil); !slices.Equal(shared[0], alone[0]) {
-				t.Errorf("in the arena %.5v, alone %.5v", head(shared[0]), head(alone[0]))
+			if e := distanceFromRef(t, d, p, vals, vals); !(e <= tolerance(c.Kind)) {
+				t.Errorf("relative distance from ref %.2g, want at most %g", e, tolerance(c.Kind))
 			}
 		})
 	}
 }
 
+// distanceFromRef runs p with each buffer in an allocation of its own, and in the arena,
+// which must give the same bits, and the reference on the same inputs or on rounded ones.
+func distanceFromRef(t *testing.T, d *device, p *engine.Program, vals, rounded [][]float64) float64 {
+	t.Helper()
+	want, _, err := ref.Run(context.Background(), p, rounded, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.separate = true
+	alone, _ := run(t, d, p, vals, nil)
+	d.separate = false
+	if shared, _ := run(t, d, p, vals, nil); !slices.Equal(shared[0], alone[0]) {
+		t.Errorf("in the arena %.5v, alone %.5v", head(shared[0]), head(alone[0]))
+	}
+	e := distance(alone[0], want[0])
+	t.Logf("relative distance from ref %.2g: got %.5v, want %.5v", e, head(alone[0]), head(want[0]))
+	return e
+}
+
 func head[T any](x []T) []T { return x[:min(8, len(x))] }
+
+// gradOf is the gradient of f for one of its inputs; the gradient of its output is a last
+// input.
+func gradOf(wrt int, f func(in []*op.Node) *op.Node) func(in []*op.Node) *op.Node {
+	return func(in []*op.Node) *op.Node {
+		last := len(in) - 1
+		g, err := op.VJP(f(in[:last]), in[last], in[wrt:wrt+1])
+		if err != nil {
+			panic(err)
+		}
+		return g[0]
+	}
+}
 
 // moreCases are shapes that take particular paths through the kernels.
 func moreCases() []optest.Case {
 	var cases []optest.Case
 	add := func(name string, k op.Kind, apply func(in []*op.Node) *op.Node, in ...tensor.Shape) {
 		cases = append(cases, optest.Case{Name: name, Kind: k, In: in, Apply: apply})
-	}
-	grad := func(wrt int, f func(in []*op.Node) *op.Node) func(in []*op.Node) *op.Node {
-		return func(in []*op.Node) *op.Node {
-			last := len(in) - 1
-			g, err := op.VJP(f(in[:last]), in[last], in[wrt:wrt+1])
-			if err != nil {
-				panic(err)
-			}
-			return g[0]
-		}
 	}
 	for _, c := range []struct{ n, h, w, c, k, size, stride, pad int }{
 		{3, 10, 7, 48, 72, 3, 1, 1},  // several tiles of outputs
@@ -163,8 +175,8 @@ func moreCases() []optest.Case {
 		name := fmt.Sprintf("%vx%v stride %d pad %d", x, w, c.stride, c.pad)
 		conv := func(in []*op.Node) *op.Node { return op.Conv(in[0], in[1], c.stride, c.pad) }
 		add("conv "+name, op.KindConv, conv, x, w)
-		add("convDX "+name, op.KindConvDX, grad(0, conv), x, w, y)
-		add("convDW "+name, op.KindConvDW, grad(1, conv), x, w, y)
+		add("convDX "+name, op.KindConvDX, gradOf(0, conv), x, w, y)
+		add("convDW "+name, op.KindConvDW, gradOf(1, conv), x, w, y)
 	}
 	for _, c := range []struct{ n, p, ch, groups int }{{2, 9, 600, 2}, {1, 300, 96, 3}, {2, 1, 64, 32}} {
 		x, ab := tensor.Shape{c.n, c.p, c.ch}, tensor.Shape{c.n, c.ch}
@@ -172,10 +184,10 @@ func moreCases() []optest.Case {
 		name := fmt.Sprintf(" %v in %d groups", x, c.groups)
 		add("gnact"+name, op.KindGNAct, act, x, ab, ab)
 		for i, of := range []string{"DX", "DA", "DB"} {
-			add("gnact"+of+name, op.KindGNActDX+op.Kind(i), grad(i, act), x, ab, ab, x)
+			add("gnact"+of+name, op.KindGNActDX+op.Kind(i), gradOf(i, act), x, ab, ab, x)
 		}
 		for i, of := range []string{"DX", "DA", "DB", "DG"} {
-			add("gnactDX"+of+name, op.KindGNActDXDX+op.Kind(i), grad(i, grad(0, act)), x, ab, ab, x, x)
+			add("gnactDX"+of+name, op.KindGNActDXDX+op.Kind(i), gradOf(i, gradOf(0, act)), x, ab, ab, x, x)
 		}
 	}
 	for _, c := range []struct{ n, p, d, heads int }{{2, 49, 24, 2}, {1, 64, 32, 3}, {2, 33, 40, 1}, {1, 1, 1, 1}} {
@@ -183,9 +195,9 @@ func moreCases() []optest.Case {
 		qkv, out := tensor.Shape{c.n, c.p, 3 * c.d * c.heads}, tensor.Shape{c.n, c.p, c.d * c.heads}
 		f := optest.Attention(c.heads)
 		add("attention "+name, op.KindAttention, f, qkv)
-		add("attentionDX "+name, op.KindAttentionDX, grad(0, f), qkv, out)
+		add("attentionDX "+name, op.KindAttentionDX, gradOf(0, f), qkv, out)
 		add("attentionJVP "+name, op.KindAttentionJVP, optest.AttentionJVP(c.heads), qkv, qkv)
-		add("attentionDX2 "+name, op.KindAttentionDX2, grad(0, grad(0, f)), qkv, out, qkv)
+		add("attentionDX2 "+name, op.KindAttentionDX2, gradOf(0, gradOf(0, f)), qkv, out, qkv)
 	}
 	big := tensor.Shape{3, 28, 28, 24}
 	for axes := op.PerChannel; axes <= op.Scalar; axes++ {

@@ -68,7 +68,7 @@ func each(kernel string, n int, args ...any) call {
 type planned struct {
 	call
 	what  string
-	flops float64 // of the operation, at the launch that does them
+	flops float64 // of a product
 }
 
 // bytes is the size of the buffers that the launch touches.
@@ -92,7 +92,6 @@ type lowering struct {
 	lastUse []int // by root: the last task that reads it; len(tasks) if it is read after the run
 	now     int   // the task being lowered
 	what    string
-	flops   float64
 
 	buffers []*buffer // in the arena
 	steps   []planned
@@ -146,7 +145,7 @@ func lower(p *engine.Program, st *state) (*lowering, error) {
 		l.lastUse[root[v]] = len(tasks)
 	}
 	for i, t := range tasks {
-		l.now, l.what, l.flops = i, t.String(), flopsOf(t.op)
+		l.now, l.what = i, t.String()
 		f := lowerings[t.op.Kind]
 		if f == nil {
 			return nil, fmt.Errorf("the cuda device has no kernel for %v", t.op)
@@ -155,7 +154,7 @@ func lower(p *engine.Program, st *state) (*lowering, error) {
 	}
 	for _, i := range copies {
 		v := p.Grads[i]
-		l.what, l.flops = "gradient of "+p.Values[p.Params[i]].Name, 0
+		l.what = "gradient of " + p.Values[p.Params[i]].Name
 		n := p.Values[v].Size()
 		l.emit(each("scale", n, l.value(v), place{grads, p.ParamOffset[i]}, int64(n), float32(1)))
 	}
@@ -221,15 +220,7 @@ func (l *lowering) emit(c call) {
 			p.buf.last = len(l.steps)
 		}
 	}
-	step := planned{call: c, what: l.what}
-	switch c.kernel {
-	case "conv", "conv_dx", "conv_dw":
-		step.flops = l.flops
-	}
-	if strings.HasPrefix(c.kernel, "product") {
-		step.flops = 2 * float64(c.args[4].(int32)) * float64(c.args[5].(int32)) * float64(c.args[6].(int32)) * float64(batches(c))
-	}
-	l.steps = append(l.steps, step)
+	l.steps = append(l.steps, planned{call: c, what: l.what})
 }
 
 // arrange places the buffers and returns the size of the arena, in floats.
@@ -263,25 +254,9 @@ func (l *lowering) explain(name string, total int) string {
 			what = "same"
 		}
 		last = p.what
-		fmt.Fprintf(&s, "%4d  %-16s %6d blocks %9.3f MB %9.4g GFLOP  %s\n", i, p.kernel, p.grid[0]*p.grid[1], float64(p.bytes())/(1<<20), p.flops/1e9, what)
+		fmt.Fprintf(&s, "%4d  %-20s %6d blocks %9.3f MB %9.4g GFLOP  %s\n", i, p.kernel, p.grid[0]*p.grid[1], float64(p.bytes())/(1<<20), p.flops/1e9, what)
 	}
 	return s.String()
-}
-
-// flopsOf is the work of a convolution; products know theirs.
-func flopsOf(o *op.Op) float64 {
-	var y, w tensor.Shape
-	switch o.Kind {
-	case op.KindConv:
-		y, w = o.Out, o.In[1]
-	case op.KindConvDX:
-		y, w = o.In[1], o.In[0]
-	case op.KindConvDW:
-		y, w = o.In[1], o.Out
-	default:
-		return 0
-	}
-	return 2 * float64(size(y)) * float64(w[0]*w[1]*w[2])
 }
 
 func channels(s tensor.Shape) int {

@@ -72,7 +72,10 @@ struct fiber {
   void *stack, *top;
   enum state state;
   fake_thread self;
-  float value[2]; // of the last two shuffles: a lane may be one ahead of its partner
+  union {
+    float number;
+    const void *pointer;
+  } value[2]; // of the last two shuffles: a lane may be one ahead of its partner
   int shuffles;
 };
 
@@ -105,9 +108,17 @@ void fake_barrier() { wait_as(at_barrier); }
 float fake_shuffle_xor(float v, int mask) {
   fiber *f = self->now;
   int turn = f->shuffles++ & 1, me = f - self->fibers.data();
-  f->value[turn] = v;
+  f->value[turn].number = v;
   wait_as(at_shuffle);
-  return self->fibers[(me & ~(warp - 1)) | ((me ^ mask) & (warp - 1))].value[turn];
+  return self->fibers[(me & ~(warp - 1)) | ((me ^ mask) & (warp - 1))].value[turn].number;
+}
+
+void fake_gather(const void *mine, const void **all) {
+  fiber *f = self->now;
+  int turn = f->shuffles++ & 1, first = (f - self->fibers.data()) & ~(warp - 1);
+  f->value[turn].pointer = mine;
+  wait_as(at_shuffle);
+  for (int i = 0; i < warp; i++) all[i] = self->fibers[first + i].value[turn].pointer;
 }
 
 static void prepare(fiber &f, unsigned t, fake_dim block, fake_dim threads, fake_dim blocks) {

@@ -6,6 +6,7 @@
 
 #define REGISTER(kernel)
 #define WARP_ALL 0xffffffffu
+#define UNROLL _Pragma("unroll")
 
 #else
 
@@ -26,6 +27,8 @@ extern thread_local fake_thread *fake_now;
 
 void fake_barrier();
 float fake_shuffle_xor(float v, int mask);
+// fake_gather is told by each lane of a warp, and tells each, a pointer of all.
+void fake_gather(const void *mine, const void **all);
 
 #define threadIdx (fake_now->thread)
 #define blockIdx (fake_now->block)
@@ -40,6 +43,7 @@ float fake_shuffle_xor(float v, int mask);
 #define __launch_bounds__(...)
 #define __syncthreads fake_barrier
 #define WARP_ALL 0
+#define UNROLL
 #define __shfl_xor_sync(all, v, mask) fake_shuffle_xor(v, mask)
 #define __fmul_rn(a, b) ((a) * (b))
 #define rsqrtf(x) (1.0f / sqrtf(x))

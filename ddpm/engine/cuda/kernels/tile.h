@@ -1,41 +1,64 @@
-// tile.h: matrix products of float32 numbers by tiles of 64x64, a block of 256 threads each. Products and
-// convolutions differ in where the entries of their operands are, which a struct with a method at tells.
+// tile.h: matrix products by tiles, a block of 256 threads each. Products and convolutions differ in where the entries
+// of their operands are. An operand is a struct with
+//   entry(row, k)  where an entry is, null where there is none and it counts as zero
+//   along_k        whether neighbours along k lie side by side; else those along the rows do
+//   whole()        whether entries lie in fours that all are or are not, at addresses that are multiples of 16
+// Rows and depths are below 2^31.
 #pragma once
 #include "portable.h"
 
-enum { TILE = 64, DEPTH = 16, PITCH = TILE + 4 };
-
-// load_tile copies rows [row, row+64) and depths [k, k+16) of an operand to shared memory, zero outside of it.
-// Neighbouring threads read neighbours along k if along_k, else along the rows.
-template <class Operand>
-__device__ __forceinline__ void load_tile(float (*to)[PITCH], const Operand &o, i64 row, i64 rows, i64 k, i64 end) {
-  for (int j = 0; j < TILE * DEPTH / 256; j++) {
-    int e = threadIdx.x + 256 * j;
-    int d = Operand::along_k ? e % DEPTH : e / TILE, r = Operand::along_k ? e / DEPTH : e % TILE;
-    to[d][r] = row + r < rows && k + d < end ? o.at(row + r, k + d) : 0.0f;
+// divisor divides by d with a multiplication (Granlund and Montgomery, 1994): numbers of 0 to 2^31-1.
+struct divisor {
+  unsigned d, factor, shift;
+  __device__ explicit divisor(int by) : d(by), shift(0) {
+    while (1u << shift < d) shift++;
+    factor = (unsigned)((((1ull << shift) - d) << 32) / d + 1);
   }
-}
+  __device__ int split(int n, int &rest) const {
+    unsigned q = (__umulhi((unsigned)n, factor) + n) >> shift;
+    rest = n - q * d;
+    return q;
+  }
+};
 
-// tile_product computes one tile of a·b over depths [k, end) and hands its entries to out(row, column, sum). A thread
-// has 4x4 of them.
-template <class A, class B, class Out>
-__device__ __forceinline__ void tile_product(const A &a, const B &b, i64 m, i64 n, i64 rows, i64 columns, i64 k, i64 end, Out out) {
-  __shared__ float at[DEPTH][PITCH], bt[DEPTH][PITCH];
-  float sum[4][4] = {};
-  int r0 = threadIdx.x / 16 * 4, c0 = threadIdx.x % 16 * 4;
-  for (; k < end; k += DEPTH) {
-    load_tile(at, a, m, rows, k, end);
-    load_tile(bt, b, n, columns, k, end);
-    __syncthreads();
-    for (int d = 0; d < DEPTH; d++) {
-      float x[4], y[4];
-      for (int i = 0; i < 4; i++) x[i] = at[d][r0 + i], y[i] = bt[d][c0 + i];
-      for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++) sum[i][j] += x[i] * y[j];
+__device__ __forceinline__ bool in_fours(const float *p, int n) { return n % 4 == 0 && (size_t)p % 16 == 0; }
+
+// float_tiles computes with float32 numbers.
+struct float_tiles {
+  enum { SIDE = 64, DEPTH = 16, PITCH = SIDE + 4 };
+
+  // load copies rows [row, row+64) and depths [k, k+16) of an operand to shared memory, zero outside of it.
+  template <class Operand>
+  static __device__ __forceinline__ void load(float (*to)[PITCH], const Operand &o, int row, int rows, int k, int end) {
+    for (int j = 0; j < SIDE * DEPTH / 256; j++) {
+      int e = threadIdx.x + 256 * j;
+      int d = Operand::along_k ? e % DEPTH : e / SIDE, r = Operand::along_k ? e / DEPTH : e % SIDE;
+      const float *p = row + r < rows && k + d < end ? o.entry(row + r, k + d) : nullptr;
+      to[d][r] = p ? *p : 0.0f;
     }
-    __syncthreads();
   }
-  for (int i = 0; i < 4; i++)
-    for (int j = 0; j < 4; j++)
-      if (m + r0 + i < rows && n + c0 + j < columns) out(m + r0 + i, n + c0 + j, sum[i][j]);
-}
+
+  // product computes one tile of a·b over depths [k, end) and hands its entries to out(row, column, sum). A thread has
+  // 4x4 of them.
+  template <class A, class B, class Out>
+  static __device__ __forceinline__ void product(const A &a, const B &b, int m, int n, int rows, int columns, int k, int end, Out out) {
+    __shared__ float at[DEPTH][PITCH], bt[DEPTH][PITCH];
+    float sum[4][4] = {};
+    int r0 = threadIdx.x / 16 * 4, c0 = threadIdx.x % 16 * 4;
+    for (; k < end; k += DEPTH) {
+      load(at, a, m, rows, k, end);
+      load(bt, b, n, columns, k, end);
+      __syncthreads();
+      for (int d = 0; d < DEPTH; d++) {
+        float x[4], y[4];
+        for (int i = 0; i < 4; i++) x[i] = at[d][r0 + i], y[i] = bt[d][c0 + i];
+        for (int i = 0; i < 4; i++)
+          for (int j = 0; j < 4; j++) sum[i][j] += x[i] * y[j];
+      }
+      __syncthreads();
+    }
+    for (int i = 0; i < 4; i++)
+      for (int j = 0; j < 4; j++)
+        if (m + r0 + i < rows && n + c0 + j < columns) out(m + r0 + i, n + c0 + j, sum[i][j]);
+  }
+};
