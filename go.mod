@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/chewxy/hm v1.0.0 // types of Gorgonia's operations
 	github.com/cosmos72/gomacro v0.0.0-20220530072503-c719ab5c40fc // the interpreter of gophernotes; not in the checksum database, its sums are in go.sum
-	github.com/go-zeromq/zmq4 v0.17.0 // the handshake of Jupyter's sockets
+	github.com/go-zeromq/zmq4 v0.17.0 // another ZeroMQ, to test ours with
 	github.com/mattn/go-sqlite3 v1.14.53 // runs.db
 	github.com/oklog/ulid/v2 v2.1.2 // run ids that merge across databases
 	github.com/rogpeppe/go-internal v1.16.0 // scripts that test the command line

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net"
 	"time"
-
-	"github.com/go-zeromq/zmq4"
 )
 
 // client is the other end of a kernel's shell, control and iopub sockets.
@@ -36,8 +34,8 @@ func connect(ctx context.Context, c connection) (*client, error) {
 	for _, d := range []struct {
 		z    **zmtp
 		port int
-		typ  zmq4.SocketType
-	}{{&cl.iopub, c.IOPub, zmq4.Sub}, {&cl.shell, c.Shell, zmq4.Dealer}, {&cl.control, c.Control, zmq4.Dealer}} {
+		typ  socketType
+	}{{&cl.iopub, c.IOPub, sub}, {&cl.shell, c.Shell, dealer}, {&cl.control, c.Control, dealer}} {
 		z, err := dial(ctx, c, d.port, d.typ, cl.session.id)
 		if err != nil {
 			cl.close()
@@ -60,13 +58,13 @@ func connect(ctx context.Context, c connection) (*client, error) {
 }
 
 // dial connects to one socket, trying until ctx ends.
-func dial(ctx context.Context, c connection, port int, typ zmq4.SocketType, identity string) (*zmtp, error) {
+func dial(ctx context.Context, c connection, port int, typ socketType, identity string) (*zmtp, error) {
 	network, address := c.address(port)
 	var d net.Dialer
 	for {
 		conn, err := d.DialContext(ctx, network, address)
 		if err == nil {
-			z, err := handshake(conn, typ, identity, false)
+			z, err := handshake(conn, typ, identity)
 			if err == nil {
 				return z, nil
 			}

@@ -6,14 +6,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/go-zeromq/zmq4"
 )
 
 // stdin opens the client's stdin channel.
 func (b *bench) stdin() *zmtp {
 	b.t.Helper()
-	z, err := dial(b.t.Context(), b.c, b.c.Stdin, zmq4.Dealer, b.cl.session.id)
+	z, err := dial(b.t.Context(), b.c, b.c.Stdin, dealer, b.cl.session.id)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"ddpmlab/kernel/history"
-
-	"github.com/go-zeromq/zmq4"
 )
 
 // Serve runs a kernel on the sockets that the connection file names, until a client asks
@@ -118,7 +116,7 @@ func newKernel(c connection) (*kernel, error) {
 		requests: make(chan request, 1<<12), quit: make(chan struct{}),
 		background: newGeneration(),
 	}
-	open := func(s **socket, port int, typ zmq4.SocketType, receive func(*socket, *peer, [][]byte)) {
+	open := func(s **socket, port int, typ socketType, receive func(*socket, *peer, [][]byte)) {
 		if err == nil {
 			*s, err = listen(c, port, typ, k.logf, func(p *peer, frames [][]byte) {
 				k.mu.Lock() // *s is set by now
@@ -129,11 +127,11 @@ func newKernel(c connection) (*kernel, error) {
 		}
 	}
 	k.mu.Lock()
-	open(&k.shell, c.Shell, zmq4.Router, k.receive)
-	open(&k.control, c.Control, zmq4.Router, k.receive)
-	open(&k.stdin, c.Stdin, zmq4.Router, k.receiveInput)
-	open(&k.iopub, c.IOPub, zmq4.XPub, k.subscribe)
-	open(&k.heartbeat, c.Heartbeat, zmq4.Rep, func(s *socket, p *peer, frames [][]byte) { s.queue(p, frames) })
+	open(&k.shell, c.Shell, router, k.receive)
+	open(&k.control, c.Control, router, k.receive)
+	open(&k.stdin, c.Stdin, router, k.receiveInput)
+	open(&k.iopub, c.IOPub, xpub, k.subscribe)
+	open(&k.heartbeat, c.Heartbeat, rep, func(s *socket, p *peer, frames [][]byte) { s.queue(p, frames) })
 	k.mu.Unlock()
 	if err != nil {
 		return nil, errors.Join(err, k.close())

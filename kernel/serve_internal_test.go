@@ -2,16 +2,21 @@ package kernel
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
-
-	"github.com/go-zeromq/zmq4"
 )
 
 // bench is a kernel in this process, without captured output, and a client.
@@ -21,6 +26,7 @@ type bench struct {
 	c    connection
 	cl   *client
 	done chan error
+	log  *testLog
 
 	answers map[string]*answer // by request
 }
@@ -35,8 +41,9 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.logger = testWriter{t}
-	b := &bench{t: t, k: k, c: c, done: make(chan error, 1), answers: map[string]*answer{}}
+	log := &testLog{t: t}
+	k.logger = log
+	b := &bench{t: t, k: k, c: c, log: log, done: make(chan error, 1), answers: map[string]*answer{}}
 	go func() { b.done <- k.run(context.Background()) }()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -53,11 +60,24 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-type testWriter struct{ t *testing.T }
+// testLog is a kernel's log in a test.
+type testLog struct {
+	t  *testing.T
+	mu sync.Mutex
+	b  strings.Builder
+}
 
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Logf("%s", p)
-	return len(p), nil
+func (l *testLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.t.Logf("%s", p)
+	return l.b.Write(p)
+}
+
+func (l *testLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // answer is what a request led to.
@@ -148,8 +168,14 @@ func TestKernelInfo(t *testing.T) {
 	if got["status"] != "ok" || got["protocol_version"] != "5.5" || got["implementation"] != "ddpmlab" {
 		t.Errorf("got %v", got)
 	}
-	if l, _ := got["language_info"].(map[string]any); l["name"] != "go" || l["file_extension"] != ".go" {
-		t.Errorf("language_info %v", l)
+	// what front ends go by: JupyterLab and VS Code by the names of the language and of its
+	// modes, to highlight; nbconvert by the lexer and the exporter, and all by the extension
+	want := map[string]any{
+		"name": "go", "version": strings.TrimPrefix(runtime.Version(), "go"), "mimetype": "text/x-go", "file_extension": ".go",
+		"pygments_lexer": "go", "codemirror_mode": "go", "nbconvert_exporter": "script",
+	}
+	if l, _ := got["language_info"].(map[string]any); !maps.Equal(l, want) {
+		t.Errorf("language_info %v, want %v", l, want)
 	}
 }
 
@@ -375,7 +401,16 @@ func TestBusy(t *testing.T) {
 		if a := b.wait(info); a.reply["status"] != "ok" {
 			t.Errorf("kernel_info on control: %v", a.reply)
 		}
-		hb, err := dial(t.Context(), b.c, b.c.Heartbeat, zmq4.Req, "")
+		for typ, want := range map[string]string{"complete_request": "[kept]", "inspect_request": "var kept int"} {
+			ask, err := b.cl.send(b.cl.control, typ, map[string]any{"code": "kept", "cursor_pos": 4})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a := b.wait(ask); !strings.Contains(fmt.Sprint(a.reply), want) {
+				t.Errorf("%s on control: %v", typ, a.reply)
+			}
+		}
+		hb, err := dial(t.Context(), b.c, b.c.Heartbeat, req, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -427,33 +462,137 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestUninvited checks that what is not signed, not JSON or not known changes nothing.
+// TestUninvited sends twice whatever a kernel is not to obey: nothing comes of it, it is
+// logged once, and the kernel goes on.
 func TestUninvited(t *testing.T) {
 	b := newBench(t)
-	intruder, err := dial(t.Context(), b.c, b.c.Shell, zmq4.Dealer, "intruder")
-	if err != nil {
-		t.Fatal(err)
+	const code = `{"code": "x := 1"}`
+	forged := func(key string) [][]byte {
+		f, err := newSession(key).encode(nil, "execute_request", nil, json.RawMessage(code))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
 	}
-	defer intruder.Close()
-	forged, err := newSession("guessed").encode(nil, "execute_request", nil, map[string]any{"code": "panic(1)"})
-	if err != nil {
-		t.Fatal(err)
+	signed := func(parts ...string) [][]byte {
+		f := [][]byte{delimiter, nil}
+		for _, p := range parts {
+			f = append(f, []byte(p))
+		}
+		f[1] = b.k.session.sign(f[2:])
+		return f
 	}
-	intruder.write(forged)
-	intruder.write([][]byte{[]byte("nonsense")})
-	b.send("no_such_request", map[string]any{})
+	once := signed(`{"msg_id": "1", "msg_type": "kernel_info_request"}`, "{}", "{}", "{}")
+	long := []byte{flagLong, 0, 0, 0, 0, maxMessage >> 24, 0, 0, 1}
+	peers := []struct {
+		name string
+		send func(z *zmtp)
+		want string // in the log
+	}{
+		{"another key", func(z *zmtp) { z.write(forged("guessed")) }, "a wrong signature"},
+		{"no signature", func(z *zmtp) { f := forged(b.c.Key); f[1] = nil; z.write(f) }, "a wrong signature"},
+		{"other content", func(z *zmtp) { f := forged(b.c.Key); f[5] = []byte(`{"code": "y := 1"}`); z.write(f) }, "a wrong signature"},
+		{"no message", func(z *zmtp) { z.write([][]byte{[]byte("nonsense")}) }, "too few frames"},
+		{"replay", func(z *zmtp) { z.write(once, once) }, "received before"},
+		{"header", func(z *zmtp) { z.write(signed("{", "{}", "{}", code)) }, "message header: "},
+		{"parent", func(z *zmtp) { z.write(signed("{}", "[", "{}", code)) }, "message parent header: "},
+		{"content", func(z *zmtp) { z.write(signed("{}", "{}", "{}", "{")) }, "is not JSON"},
+		{"type", func(z *zmtp) { z.write(signed(`{"msg_type": "execute_it"}`, "{}", "{}", code)) }, `no answer to messages of type "execute_it"`},
+		{"oversized", func(z *zmtp) { z.conn.Write(long) }, "message is longer than"},
+	}
+	for _, p := range peers {
+		for range 2 {
+			z, err := dial(t.Context(), b.c, b.c.Shell, dealer, "")
+			if err != nil {
+				t.Fatalf("%s: %v", p.name, err)
+			}
+			p.send(z)
+			z.conn.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+			if got, err := z.read(); err == nil && p.name != "replay" {
+				t.Errorf("%s: answered with %q", p.name, got)
+			}
+			z.Close()
+		}
+	}
+	network, address := b.c.address(b.c.Control)
+	for _, h := range badHandshakes {
+		conn, err := net.Dial(network, address)
+		if err != nil {
+			t.Fatalf("%s: %v", h.name, err)
+		}
+		conn.Write([]byte(h.sent))
+		io.Copy(io.Discard, conn) // until the kernel has had enough
+		conn.Close()
+	}
 	if a := b.ask("execute_request", "not an object"); a.reply["status"] != "error" {
 		t.Errorf("content that is no object: %v", a.reply)
 	}
-	network, address := b.c.address(b.c.Shell)
-	garbage, err := net.Dial(network, address)
+	if a := b.execute("x"); a.reply["ename"] != compileError {
+		t.Errorf("a message was obeyed: %v", a.reply)
+	}
+	if a := b.execute("40 + 2"); a.text() != "42" {
+		t.Errorf("afterwards: %v %v", a.reply, a.content)
+	}
+	all := b.log.String()
+	lines := strings.Count(all, "\n")
+	said := map[string]bool{"a client of the ROUTER socket was disconnected: it does not speak ZeroMQ 3": true}
+	for _, p := range peers {
+		said[p.want] = true
+	}
+	for what := range said {
+		if n := strings.Count(all, what); n != 1 {
+			t.Errorf("%q was logged %d times, want once", what, n)
+		}
+	}
+	if lines != len(said) || strings.Count(all, "(said once)\n") != lines {
+		t.Errorf("%d lines were logged, want %d:\n%s", lines, len(said), all)
+	}
+}
+
+// TestListens looks at all sockets of a kernel's process: it listens where its connection
+// file says, and nowhere else.
+func TestListens(t *testing.T) {
+	p, err := startKernel(filepath.Join(t.TempDir(), "a.ipynb"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	garbage.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
-	garbage.Close()
-	if a := b.execute("40 + 2"); a.text() != "42" || a.reply["execution_count"] != 1.0 {
-		t.Errorf("afterwards: %v %v", a.reply, a.content)
+	cl, err := connect(t.Context(), p.connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.stop(cl)
+	pid := p.cmd.Process.Pid
+	own := map[string]bool{} // sockets' inodes
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil || files == nil {
+		t.Skip("this system does not list a process's files in /proc")
+	}
+	for _, f := range files {
+		if to, err := os.Readlink(f); err == nil {
+			own[strings.TrimSuffix(strings.TrimPrefix(to, "socket:["), "]")] = true
+		}
+	}
+	var got, want []string
+	for _, protocol := range []string{"tcp", "tcp6", "udp", "udp6"} {
+		table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, protocol))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for l := range strings.Lines(string(table)) {
+			f := strings.Fields(l) // 1 the local address, 3 the state, 9 the inode
+			const listening, unconnected = "0A", "07"
+			if len(f) > 9 && own[f[9]] && (f[3] == listening || f[3] == unconnected) {
+				got = append(got, protocol+" "+f[1])
+			}
+		}
+	}
+	for _, port := range p.connection.ports() {
+		want = append(want, fmt.Sprintf("tcp %08X:%04X", binary.NativeEndian.Uint32([]byte{127, 0, 0, 1}), port.port))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("listens at %q, want %q", got, want)
 	}
 }
 

@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/go-zeromq/zmq4"
 )
 
 // queueLimit bounds what waits for one peer, in bytes. A peer that lets its queue grow
@@ -21,7 +19,7 @@ const queueLimit = 64 << 20
 // socket listens for peers of one of the five sockets.
 type socket struct {
 	listener net.Listener
-	typ      zmq4.SocketType
+	typ      socketType
 	receive  func(p *peer, frames [][]byte) // called from each peer's own goroutine
 	log      func(format string, args ...any)
 	broken   sync.Once    // a peer that broke the protocol was logged
@@ -35,7 +33,7 @@ type socket struct {
 }
 
 // listen opens a socket and serves its peers until Close.
-func listen(c connection, port int, typ zmq4.SocketType, log func(string, ...any), receive func(*peer, [][]byte)) (*socket, error) {
+func listen(c connection, port int, typ socketType, log func(string, ...any), receive func(*peer, [][]byte)) (*socket, error) {
 	network, address := c.address(port)
 	l, err := net.Listen(network, address)
 	if err != nil {
@@ -63,9 +61,10 @@ func (s *socket) accept() {
 // serve is a peer's life.
 func (s *socket) serve(conn net.Conn) {
 	defer conn.Close()
-	z, err := handshake(conn, s.typ, "", true)
+	z, err := handshake(conn, s.typ, "")
 	if err != nil {
-		return // not a ZeroMQ peer
+		s.complain(err)
+		return
 	}
 	p := newPeer(z)
 	if !s.add(p) {
@@ -78,15 +77,21 @@ func (s *socket) serve(conn net.Conn) {
 	for {
 		frames, err := z.read()
 		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
-				s.broken.Do(func() { s.log("a client of the %s socket was disconnected: %v (said once)", s.typ, err) })
-			}
+			s.complain(err)
 			break
 		}
 		s.receive(p, frames)
 	}
 	p.stop()
 	s.remove(p)
+}
+
+// complain logs, once, that a peer broke the protocol; that one went is no news.
+func (s *socket) complain(err error) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
+		return
+	}
+	s.broken.Do(func() { s.log("a client of the %s socket was disconnected: %v (said once)", s.typ, err) })
 }
 
 func (s *socket) add(p *peer) bool {

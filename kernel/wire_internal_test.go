@@ -2,9 +2,12 @@ package kernel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -120,7 +123,7 @@ func FuzzMessage(f *testing.F) {
 			theirs.Close()
 		}()
 		defer ours.Close()
-		z := newZMTP(ours, "")
+		z := newZMTP(ours)
 		s := newSession("another key")
 		for {
 			frames, err := z.read()
@@ -138,7 +141,7 @@ func FuzzMessage(f *testing.F) {
 func TestFrames(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
-	a, b := newZMTP(ours, ""), newZMTP(theirs, "")
+	a, b := newZMTP(ours), newZMTP(theirs)
 	want := [][]byte{{}, []byte("x"), bytes.Repeat([]byte("y"), 255), bytes.Repeat([]byte("z"), 256), bytes.Repeat([]byte("w"), 3<<20)}
 	go a.write(want, [][]byte{[]byte("next")})
 	got, err := b.read()
@@ -154,9 +157,80 @@ func TestFrameTooLong(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	go theirs.Write([]byte{flagLong, 0, 0, 1, 0, 0, 0, 0, 0, 'a'})
-	if _, err := newZMTP(ours, "").read(); !errors.Is(err, errTooLong) {
+	if _, err := newZMTP(ours).read(); !errors.Is(err, errTooLong) {
 		t.Errorf("got %v, want %v", err, errTooLong)
 	}
+}
+
+// ready is a READY command with those properties, names and values in turn.
+func ready(properties ...string) string {
+	b := []byte("\x05READY")
+	for i, p := range properties {
+		if i%2 == 0 {
+			b = append(b, byte(len(p)))
+		} else {
+			b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
+		}
+		b = append(b, p...)
+	}
+	return string([]byte{flagCommand, byte(len(b))}) + string(b)
+}
+
+// badHandshakes are what peers send who are not to be served, and what is said of them.
+var badHandshakes = []struct{ name, sent, want string }{
+	{"another protocol", "GET / HTTP/1.1\r\nHost: " + strings.Repeat("x", 64), "does not speak ZeroMQ 3"},
+	{"ZeroMQ 2", "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x01" + strings.Repeat("\x00", 53), "does not speak ZeroMQ 3"},
+	{"encrypted", string(greeting[:12]) + "CURVE" + strings.Repeat("\x00", 47), `the security mechanism "CURVE"`},
+	{"a message", string(greeting[:]) + "\x00\x05READY", "where a READY command is due"},
+	{"another command", string(greeting[:]) + "\x04\x06\x05ERROR", "where a READY command is due"},
+	{"a command of 4 EiB", string(greeting[:]) + "\x06\x40\x00\x00\x00\x00\x00\x00\x00", "longer than"},
+	{"a command of 8 KiB", string(greeting[:]) + "\x06\x00\x00\x00\x00\x00\x00\x20\x00", "longer than"},
+	{"an unknown type", string(greeting[:]) + ready("Socket-Type", "NONSENSE"), `socket of type "NONSENSE"`},
+	{"the wrong type", string(greeting[:]) + ready("Socket-Type", "SUB"), `socket of type "SUB"`},
+	{"no type", string(greeting[:]) + ready(), "socket of type"},
+	{"a name cut off", string(greeting[:]) + "\x04\x08\x05READY\x0bS", "does not speak ZeroMQ 3"},
+	{"a length cut off", string(greeting[:]) + "\x04\x09\x05READY\x01S\x00", "does not speak ZeroMQ 3"},
+	{"a value cut off", string(greeting[:]) + "\x04\x0d\x05READY\x01S\xff\xff\xff\xffx", "does not speak ZeroMQ 3"},
+}
+
+// script is a connection to a peer that says always the same.
+type script struct {
+	net.Conn // none
+	says     *bytes.Reader
+}
+
+func (s script) Read(p []byte) (int, error)    { return s.says.Read(p) }
+func (s script) Write(p []byte) (int, error)   { return len(p), nil }
+func (s script) SetDeadline(_ time.Time) error { return nil }
+
+// met is a handshake with a peer that sends those bytes.
+func met(sent string) (*zmtp, error) {
+	return handshake(script{says: bytes.NewReader([]byte(sent))}, router, "")
+}
+
+func TestHandshake(t *testing.T) {
+	z, err := met(string(greeting[:]) + ready("SOCKET-type", "DEALER", "identity", "Ada", "X-other", ""))
+	if err != nil || z.identity != "Ada" {
+		t.Errorf("a good one: %v, %v", z, err)
+	}
+	for _, tt := range badHandshakes {
+		if _, err := met(tt.sent); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// FuzzHandshake meets foreign bytes: nobody is served who did not greet.
+func FuzzHandshake(f *testing.F) {
+	f.Add(string(greeting[:]) + ready("Socket-Type", "DEALER", "Identity", ""))
+	for _, tt := range badHandshakes {
+		f.Add(tt.sent)
+	}
+	f.Fuzz(func(t *testing.T, data string) {
+		if z, err := met(data); err == nil && (data[0] != 0xff || len(z.identity) > len(data)) {
+			t.Errorf("%q was served as %q", data, z.identity)
+		}
+	})
 }
 
 // TestZMQ4 talks to an independent implementation of the protocol.
@@ -165,7 +239,7 @@ func TestZMQ4(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := listen(c, c.Heartbeat, zmq4.Rep, t.Logf, nil)
+	s, err := listen(c, c.Heartbeat, rep, t.Logf, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +268,7 @@ func TestStarvation(t *testing.T) {
 		t.Fatal(err)
 	}
 	logged := make(chan string, 10)
-	s, err := listen(c, c.IOPub, zmq4.XPub, func(f string, _ ...any) { logged <- f }, func(p *peer, frames [][]byte) {
+	s, err := listen(c, c.IOPub, xpub, func(f string, _ ...any) { logged <- f }, func(p *peer, frames [][]byte) {
 		p.subscription(frames[0])
 	})
 	if err != nil {
@@ -203,7 +277,7 @@ func TestStarvation(t *testing.T) {
 	defer s.Close()
 	var clients [2]*zmtp
 	for i := range clients {
-		if clients[i], err = dial(t.Context(), c, c.IOPub, zmq4.Sub, ""); err != nil {
+		if clients[i], err = dial(t.Context(), c, c.IOPub, sub, ""); err != nil {
 			t.Fatal(err)
 		}
 		defer clients[i].Close()
@@ -250,12 +324,12 @@ func TestNobodyReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := listen(c, c.IOPub, zmq4.XPub, t.Logf, func(p *peer, frames [][]byte) { p.subscription(frames[0]) })
+	s, err := listen(c, c.IOPub, xpub, t.Logf, func(p *peer, frames [][]byte) { p.subscription(frames[0]) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	cl, err := dial(t.Context(), c, c.IOPub, zmq4.Sub, "")
+	cl, err := dial(t.Context(), c, c.IOPub, sub, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,6 +365,16 @@ func TestConnection(t *testing.T) {
 	}
 	if err := good.validate(); err != nil {
 		t.Error(err)
+	}
+	file := filepath.Join(t.TempDir(), "connection.json")
+	if err := good.write(file); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file with the key is %v, %v; want it readable by the user only", info.Mode(), err)
+	}
+	if c, err := readConnection(file); err != nil || c != good {
+		t.Errorf("read %+v, %v", c, err)
 	}
 	tests := []struct {
 		name, want string
@@ -333,7 +417,7 @@ func FuzzFrames(f *testing.F) {
 			b.Write(data)
 			b.Close()
 		}()
-		z := newZMTP(a, "")
+		z := newZMTP(a)
 		total := 0
 		for {
 			frames, err := z.read()

@@ -8,15 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"time"
-
-	"github.com/go-zeromq/zmq4"
-	"github.com/go-zeromq/zmq4/security/null"
 )
 
-// ZeroMQ's wire protocol (ZMTP 3.0, rfc.zeromq.org/spec/23). zmq4 shakes hands; frames
-// are read and written here, because zmq4's sockets write to all subscribers in turn (one
-// that stops reading starves the others) and allocate whatever a frame's header claims.
+// ZeroMQ's wire protocol (ZMTP 3.0, rfc.zeromq.org/spec/23), handshake included. zmq4, the
+// library, writes to all subscribers in turn, so that one that stops reading starves the
+// others, allocates whatever a frame's header claims, and panics at a socket type that it
+// does not know: any program of this machine could end the kernel.
 
 // maxMessage bounds an incoming message, all frames together, in bytes.
 const maxMessage = 256 << 20
@@ -25,37 +22,20 @@ const (
 	flagMore    = 1
 	flagLong    = 2
 	flagCommand = 4
-
-	handshakeTimeout = 10 * time.Second
 )
 
 var errTooLong = fmt.Errorf("message is longer than %d MiB", maxMessage>>20)
 
-// zmtp is a ZeroMQ connection after the handshake. One goroutine may read while another
-// writes.
+// zmtp is a ZeroMQ connection. One goroutine may read while another writes.
 type zmtp struct {
 	conn     net.Conn
 	r        *bufio.Reader
 	identity string // the peer's, may be empty
 }
 
-// handshake speaks to the peer at the other end of conn as a socket of the given type.
-func handshake(conn net.Conn, typ zmq4.SocketType, identity string, server bool) (*zmtp, error) {
-	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
-		return nil, err
-	}
-	z, err := zmq4.Open(conn, null.Security(), typ, zmq4.SocketIdentity(identity), server, nil)
-	if err != nil {
-		return nil, err
-	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return nil, err
-	}
-	return newZMTP(conn, z.Peer.Meta["Identity"]), nil
-}
-
-func newZMTP(conn net.Conn, identity string) *zmtp {
-	return &zmtp{conn: conn, r: bufio.NewReaderSize(conn, 64<<10), identity: identity}
+// newZMTP is a connection on which nobody has shaken hands.
+func newZMTP(conn net.Conn) *zmtp {
+	return &zmtp{conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
 }
 
 // read returns the next message's frames. Commands (PING and the like) are passed over:
