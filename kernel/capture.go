@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unicode/utf8"
+
+	"ddpmlab/kernel/crash"
 )
 
 // capture takes over file descriptors 1 and 2 of the process, so that whatever writes to
@@ -18,13 +20,13 @@ type capture struct {
 	streams []*stream
 	saved   *os.File // the process's own standard error: logs and crashes
 	ended   chan struct{}
-	wake    *os.File // closing it ends the reading
+	wake    *os.File     // closing it ends the reading
+	uncrash func() error // ends the redirection of crash reports
 }
 
 // startCapture redirects both descriptors; emit gets what is written to them, in order
 // (as far as the system tells it between the two), in pieces that do not split a
-// character. Crash reports go to the saved standard error, because after a crash nobody
-// reads the pipes.
+// character. Crash reports go to the saved standard error.
 func startCapture(emit func(name, text string)) (*capture, error) {
 	fd, err := syscall.Dup(2)
 	if err != nil {
@@ -32,9 +34,6 @@ func startCapture(emit func(name, text string)) (*capture, error) {
 	}
 	syscall.CloseOnExec(fd)
 	c := &capture{saved: os.NewFile(uintptr(fd), "stderr"), ended: make(chan struct{})}
-	if err := debug.SetCrashOutput(c.saved, debug.CrashOptions{}); err != nil {
-		return nil, fmt.Errorf("set crash output: %w", err)
-	}
 	sleep, wake, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("capture output: %w", err)
@@ -46,6 +45,10 @@ func startCapture(emit func(name, text string)) (*capture, error) {
 			return nil, errors.Join(fmt.Errorf("capture %s: %w", name, err), c.restore())
 		}
 		c.streams = append(c.streams, s)
+	}
+	c.uncrash, err = crash.Redirect(c.streams[1].r, c.saved)
+	if err != nil {
+		return nil, errors.Join(err, c.restore())
 	}
 	go func() {
 		defer close(c.ended)
@@ -75,7 +78,7 @@ func (c *capture) stop() error {
 	err := c.restore()
 	c.wake.Close()
 	<-c.ended
-	return errors.Join(err, debug.SetCrashOutput(nil, debug.CrashOptions{}), c.saved.Close())
+	return errors.Join(err, c.uncrash(), c.saved.Close())
 }
 
 func (c *capture) restore() error {
@@ -96,8 +99,9 @@ type stream struct {
 	mark []byte // what flush writes; no program prints it by chance
 	held []byte // read, not emitted yet: the beginning of a mark or of a character
 
-	flushMu sync.Mutex
-	passed  chan struct{} // receives when a mark was read
+	flushMu  sync.Mutex
+	flushing atomic.Bool
+	passed   chan struct{} // receives when a mark was read
 }
 
 func newStream(fd int, name string, emit func(string, string)) (*stream, error) {
@@ -168,6 +172,8 @@ const flushTimeout = 5 * time.Second
 func (s *stream) flush() {
 	s.flushMu.Lock()
 	defer s.flushMu.Unlock()
+	s.flushing.Store(true)
+	defer s.flushing.Store(false)
 	select {
 	case <-s.passed: // of a flush that timed out
 	default:

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
+
+	"ddpmlab/kernel/crash"
 )
 
 // dup2 makes file descriptor to a copy of from. Linux on arm64 has no dup2 call.
@@ -47,6 +50,9 @@ func readStreams(streams []*stream, stop *os.File) {
 			s := byFD[e.Fd]
 			if s == nil {
 				return
+			}
+			if s.fd == 2 && !s.flushing.Load() {
+				time.Sleep(crash.Pause)
 			}
 			n, err := syscall.Read(int(e.Fd), buf)
 			if n > 0 {

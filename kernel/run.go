@@ -280,6 +280,8 @@ func (r *runner) died(c *nbCell) error {
 		message = "the kernel was ended"
 	} else if words := r.process.lastWords(); words != "" {
 		message += ": " + words
+	} else {
+		message += ": " + r.process.cmd.ProcessState.String()
 	}
 	c.append(map[string]any{
 		"output_type": "error", "ename": "kernel ended", "evalue": message, "traceback": strings.Split(message, "\n"),
@@ -409,11 +411,10 @@ type tail struct {
 const tailSize = 4 << 10
 
 var (
-	// crash is how the Go runtime begins its last words. Those of a fatal error begin with
-	// a stack: the error itself does not reach the crash output.
-	crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |SIG[A-Z]+: |unexpected fault address |runtime: goroutine stack exceeds |runtime stack:$|goroutine \d+ .*\[running)`)
+	// lastWords is how the Go runtime begins them.
+	lastWords = regexp.MustCompile(`(?m)^(panic: |fatal error: |SIG[A-Z]+: |unexpected fault address |runtime: goroutine stack exceeds )`)
 	// overflow is the report of a stack that cannot grow any more.
-	overflow = regexp.MustCompile(`(?m)^(runtime: goroutine stack exceeds |fatal error: stack overflow|runtime\.newstack\()`)
+	overflow = regexp.MustCompile(`(?m)^(runtime: goroutine stack exceeds |fatal error: stack overflow)`)
 )
 
 func (t *tail) Write(p []byte) (int, error) {
@@ -421,7 +422,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	defer t.mu.Unlock()
 	t.b = append(t.b, p...)
 	if !t.crashed {
-		if at := crash.FindIndex(t.b); at != nil {
+		if at := lastWords.FindIndex(t.b); at != nil {
 			t.crashed = true
 			t.b = t.b[at[0]:]
 		}

@@ -291,9 +291,11 @@ func TestRunFailureLines(t *testing.T) {
 // TestRunDies has the kernel end under a cell.
 func TestRunDies(t *testing.T) {
 	for src, want := range map[string]string{
-		"os.Exit(3)": "the kernel ended",
-		"func g(n int) int { return g(n+1) + 1 }\ng(0)":                                               "the kernel ended: stack overflow",
-		"go func() { exec.Command(\"kill\", \"-ABRT\", fmt.Sprint(os.Getpid())).Run() }()\nselect {}": "SIGABRT: abort",
+		"os.Exit(3)": "the kernel ended: exit status 3",
+		"exec.Command(\"kill\", \"-KILL\", fmt.Sprint(os.Getpid())).Run()":                                         "the kernel ended: signal: killed",
+		"for range 500 { go func() { select {} }() }\ntime.Sleep(50 * time.Millisecond)\nnew(sync.Mutex).Unlock()": "the kernel ended: fatal error: sync: unlock of unlocked mutex",
+		"func g(n int) int { return g(n+1) + 1 }\ng(0)":                                                            "the kernel ended: stack overflow",
+		"go func() { exec.Command(\"kill\", \"-ABRT\", fmt.Sprint(os.Getpid())).Run() }()\nselect {}":              "SIGABRT: abort",
 	} {
 		nb := notebook(t, "import (\"fmt\"; \"os\"; \"os/exec\")", "fmt.Println(\"last words\")", src, "1")
 		err := kernel.RunNotebook(t.Context(), nb, kernel.Options{Inplace: true})

@@ -34,10 +34,11 @@ var rules = []rule{
 	{"kernel/kerneltest", nil},
 	{"kernel/clienttest", []string{"kernel/kerneltest"}},
 	{"kernel/history", nil},
+	{"kernel/crash", nil},
 	{"kernel/display", nil},
 	{"kernel/svg", nil},
 	{"kernel/cells", []string{"internal/cell"}},
-	{"kernel", []string{"kernel/check", "kernel/lower", "kernel/symbols", "kernel/symbols/export", "kernel/kerneltest", "kernel/history", "kernel/display", "kernel/svg", "plots", "internal/..."}}, // no diffusion
+	{"kernel", []string{"kernel/check", "kernel/lower", "kernel/symbols", "kernel/symbols/export", "kernel/kerneltest", "kernel/history", "kernel/crash", "kernel/display", "kernel/svg", "plots", "internal/..."}}, // no diffusion
 	{"plots", []string{"experiments", "ddpm", "ddpm/fid", "ddpm/unet", "internal/..."}},
 	{"experiments", []string{"ddpm", "ddpm/data", "ddpm/fid", "ddpm/unet", "ddpm/philox", "ddpm/engine/...", "internal/..."}},
 	{"ddpm", []string{"ddpm/...", "internal/display", "internal/render"}},
@@ -77,7 +78,7 @@ var homes = []struct {
 	{"github.com/cosmos72/gomacro", []string{"kernel", "kernel/symbols", "kernel/symbols/gen"}},
 	{"gonum.org/v1/plot", []string{"plots", "kernel/symbols"}},
 	{"gorgonia.org/", []string{"ddpm/engine/...", "ddpm/unet"}},
-	{"C", []string{"ddpm/engine/cpu", "ddpm/engine/cuda/...", "ddpm/fid/dense", "internal/bench"}},
+	{"C", []string{"ddpm/engine/cpu", "ddpm/engine/cuda/...", "ddpm/fid/dense", "internal/bench", "kernel/crash"}},
 }
 
 func TestArrows(t *testing.T) {
