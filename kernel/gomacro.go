@@ -51,6 +51,7 @@ type gomacro struct {
 	tasks   sync.Map             // goroutine id -> *task
 	current atomic.Pointer[task] // of the cell that runs, or ran last
 	cells   sync.Map             // file name -> *cellRec
+	last    string               // file name of the last cell
 	grace   time.Duration        // how long an interrupted cell may take to end
 }
 
@@ -60,8 +61,9 @@ const shutdownGrace = 3 * time.Second
 
 // cellRec is what error messages need to know of a cell.
 type cellRec struct {
-	number int
-	lines  []string
+	number  int
+	lines   []string
+	lasting bool // some of its code may run later
 }
 
 // record is what is known of the cell with that file name; of none when there is none.
@@ -130,8 +132,11 @@ func (g *gomacro) Eval(ctx context.Context, c source) ([]value, *fault) {
 	if c.Aside {
 		c.Number = 0
 	}
+	g.forgetLast()
 	file := check.FileName(c.Number)
-	g.cells.Store(file, &cellRec{number: c.Number, lines: strings.Split(c.Source, "\n")})
+	g.last = file
+	rec := &cellRec{number: c.Number, lines: strings.Split(c.Source, "\n"), lasting: g.record(file).lasting}
+	g.cells.Store(file, rec)
 
 	g.session.Declare("ctx", typeIn(g.imports, "context", contextType))
 	cell, errs := g.session.CheckUsing(c.Number, c.Source, c.Packages)
@@ -141,6 +146,7 @@ func (g *gomacro) Eval(ctx context.Context, c source) ([]value, *fault) {
 	program, errs := lower.Cell(cell, g.names)
 	if errs != nil {
 		cell.Drop()
+		cell.Forget()
 		return nil, errorsFault(c.Number, errs)
 	}
 	t := newTask(ctx, file)
@@ -153,12 +159,25 @@ func (g *gomacro) Eval(ctx context.Context, c source) ([]value, *fault) {
 		defer g.tasks.Delete(w.goid)
 		values, flt = g.run(ctx, t, &running{cell: cell, program: program}, c.Source)
 	})
+	rec.lasting = rec.lasting || cell.Lasting()
 	if g.await(ctx, t, w) {
+		if !rec.lasting {
+			cell.Forget()
+		}
 		return values, flt
 	}
+	rec.lasting = true
 	return nil, &fault{
 		Name: interrupt, Cell: c.Number, Interrupted: true,
 		Message: wasAbandoned,
+	}
+}
+
+// forgetLast drops the last cell's source, unless code of it may fail later: a session of
+// many thousand cells does not grow by them.
+func (g *gomacro) forgetLast() {
+	if !g.record(g.last).lasting {
+		g.cells.Delete(g.last)
 	}
 }
 

@@ -3,6 +3,7 @@ package kernel
 import (
 	"context"
 	"fmt"
+	"go/token"
 	"os"
 	"os/exec"
 	"strings"
@@ -190,6 +191,34 @@ func TestFaultElsewhere(t *testing.T) {
 	eval(t, g, 1, "func f(i int) int {\n\treturn 1 / i\n}")
 	_, f := eval(t, g, 2, "\nf(0)")
 	want := "cell 1, line 2: panic: integer divide by zero\n    2 | \treturn 1 / i\ncalled from cell 2, line 2:\n    2 | f(0)"
+	if got := strings.Join(f.text(g.Line), "\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestForgets runs many cells: the source of those whose code cannot fail later is not kept.
+func TestForgets(t *testing.T) {
+	g := newTest(t)
+	eval(t, g, 1, "zero := 0\nfunc f() int {\n\treturn 1 / zero\n}")
+	kept := func() (files, cells int) {
+		g.fset.Iterate(func(*token.File) bool { files++; return true })
+		g.cells.Range(func(any, any) bool { cells++; return true })
+		return files, cells
+	}
+	files, cells := kept()
+	n := 1
+	for range 20 {
+		for _, src := range []string{"x := 1\nx + 1", "1 / zero", "nothing", "x := )", "func g[T any]() {}"} {
+			n++
+			eval(t, g, n, src)
+			g.Eval(t.Context(), source{Number: n, Source: src, Aside: true})
+		}
+	}
+	if f, c := kept(); f > files || c > cells+2 { // the last cell's, and that of expressions aside
+		t.Errorf("%d cells left %d files and %d sources", n-1, f-files, c-cells)
+	}
+	_, f := eval(t, g, n+1, "\nf()")
+	want := fmt.Sprintf("cell 1, line 3: panic: integer divide by zero\n    3 | \treturn 1 / zero\ncalled from cell %d, line 2:\n    2 | f()", n+1)
 	if got := strings.Join(f.text(g.Line), "\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

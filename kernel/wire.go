@@ -55,14 +55,14 @@ type session struct {
 	key []byte // empty: messages are not signed
 
 	mu   sync.Mutex
-	seen map[string]bool // signatures received, against replays
+	seen map[[sha256.Size]byte]bool // signatures received, against replays
 }
 
 // seenLimit bounds the memory of received signatures; it is emptied when full.
 const seenLimit = 1 << 16
 
 func newSession(key string) *session {
-	return &session{id: newID(), key: []byte(key), seen: map[string]bool{}}
+	return &session{id: newID(), key: []byte(key), seen: map[[sha256.Size]byte]bool{}}
 }
 
 // newID is a random identifier of 32 hexadecimal digits.
@@ -98,7 +98,7 @@ func (s *session) decode(frames [][]byte) (*message, error) {
 		if !hmac.Equal(f[0], s.sign(f[1:5])) {
 			return nil, errSignature
 		}
-		if s.replayed(string(f[0])) {
+		if s.replayed(f[0]) {
 			return nil, errReplay
 		}
 	}
@@ -115,16 +115,19 @@ func (s *session) decode(frames [][]byte) (*message, error) {
 	return m, nil
 }
 
-func (s *session) replayed(signature string) bool {
+// replayed reports whether the signature, a right one, was received before.
+func (s *session) replayed(signature []byte) bool {
+	var sum [sha256.Size]byte
+	hex.Decode(sum[:], signature)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.seen[signature] {
+	if s.seen[sum] {
 		return true
 	}
 	if len(s.seen) >= seenLimit {
 		clear(s.seen)
 	}
-	s.seen[signature] = true
+	s.seen[sum] = true
 	return false
 }
 

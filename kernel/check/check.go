@@ -113,6 +113,7 @@ type Cell struct {
 	Fset   *token.FileSet
 
 	session *Session
+	files   []*token.File
 	objects map[string]types.Object // what the items declare
 	imports map[string]*types.Package
 	undo    []func() // of late methods
@@ -146,16 +147,46 @@ func (s *Session) Check(number int, src string) (*Cell, []Error) {
 func (s *Session) CheckUsing(number int, src string, packages map[string]string) (*Cell, []Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c := &Cell{Number: number, Pkg: s.pkg, Fset: s.fset, session: s, Info: newInfo()}
+	begin := s.fset.Base()
 	p, errs := s.parse(number, src)
-	if len(errs) > 0 {
-		return nil, errs
+	for at := begin; at < s.fset.Base(); {
+		f := s.fset.File(token.Pos(at))
+		c.files = append(c.files, f)
+		at = f.Base() + f.Size() + 1
 	}
-	c := &Cell{Number: number, Items: p.items, Pkg: s.pkg, Fset: s.fset, session: s, Info: newInfo()}
-	if errs := s.check(c, p, packages); len(errs) > 0 {
+	if len(errs) == 0 {
+		c.Items = p.items
+		errs = s.check(c, p, packages)
+	}
+	if len(errs) > 0 {
 		c.drop()
+		c.Forget()
 		return nil, errs
 	}
 	return c, nil
+}
+
+// Forget gives up the positions of the cell's nodes: nobody will ask where they are.
+func (c *Cell) Forget() {
+	for _, f := range c.files {
+		c.Fset.RemoveFile(f)
+	}
+	c.files = nil
+}
+
+// Lasting reports whether code of the cell may run after the cell: that of its functions.
+func (c *Cell) Lasting() (yes bool) {
+	for _, it := range c.Items {
+		ast.Inspect(it.Node, func(n ast.Node) bool {
+			switch n.(type) {
+			case *ast.FuncDecl, *ast.FuncLit:
+				yes = true
+			}
+			return !yes
+		})
+	}
+	return yes
 }
 
 // Syntax parses a cell and returns what is wrong with it.
