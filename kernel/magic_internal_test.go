@@ -88,6 +88,22 @@ func TestMagics(t *testing.T) {
 		t.Errorf("%%sql: %v %q", a.reply, a.text())
 	}
 
+	if a := b.execute("%sql DELETE FROM run"); a.reply["status"] != "error" {
+		t.Errorf("%%sql wrote: %v", a.content)
+	}
+
+	// how the kernel calls the package behind %runs and %sql is no name for cells
+	const hidden = "experimentsOfKernel"
+	if a := b.execute(hidden + ".MustOpen"); a.reply["evalue"] != "undefined: "+hidden {
+		t.Errorf("%s in a cell: %v", hidden, a.reply)
+	}
+	if r := b.ask("complete_request", map[string]any{"code": "experiments", "cursor_pos": 11}).reply; fmt.Sprint(r["matches"]) != "[experiments]" {
+		t.Errorf("experiments completes to %v", r["matches"])
+	}
+	if a := b.execute("%who"); strings.Contains(fmt.Sprint(a.content), hidden) {
+		t.Errorf("%%who lists %s", hidden)
+	}
+
 	// an interrupt ends a command and its children
 	id := b.send("execute_request", map[string]any{"code": "!sh -c 'sleep 60; true' & wait"})
 	time.Sleep(50 * time.Millisecond)

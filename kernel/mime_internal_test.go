@@ -51,6 +51,8 @@ curve.X.Label.Text, curve.Y.Label.Text = "step", "loss"`)
 		{`display.JavaScript("1")`, "application/javascript text/plain", "1"},
 		{`display.JSON(map[string]interface{}{"a": 1})`, "application/json text/plain", "map[a:1]"},
 		{`display.PNG([]byte{1, 2, 3})`, "image/png text/plain", "image/png, 3 bytes"},
+		{`display.Image(picture)`, "image/png text/plain", "image of 4 by 2 pixels"},
+		{`display.Image(image.NewRGBA(image.Rectangle{}))`, "", "png: invalid format: invalid image size: 0x0"},
 		{`display.MIME(display.MIMEMap{"text/html": "a", "text/plain": "b"}, nil)`, "text/html text/plain", "b"},
 		{`display.Auto([]byte("<html>x</html>"))`, "text/html text/plain", "<html>x</html>"},
 		{`display.Any("", both{})`, "text/html text/plain", ""},
@@ -73,6 +75,9 @@ curve.X.Label.Text, curve.Y.Label.Text = "step", "loss"`)
 		{`quiet{1}`, "text/plain", "quiet"},
 	} {
 		a := b.execute(tt.src)
+		if tt.mimes == "" && a.reply["evalue"] == tt.text {
+			continue
+		}
 		if a.reply["status"] != "ok" {
 			t.Errorf("%s: %v", tt.src, a.reply["traceback"])
 			continue

@@ -9,6 +9,8 @@ package display
 import (
 	"bytes"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"maps"
 	"net/http"
@@ -69,7 +71,7 @@ func HTML(html string) Data { return MakeData(MIMETypeHTML, html) }
 func JavaScript(javascript string) Data { return MakeData(MIMETypeJavaScript, javascript) }
 
 // JPEG shows the bytes of a JPEG file.
-func JPEG(jpeg []byte) Data { return image(MIMETypeJPEG, jpeg) }
+func JPEG(jpeg []byte) Data { return file(MIMETypeJPEG, jpeg) }
 
 // JSON shows a value as a tree.
 func JSON(json map[string]interface{}) Data { return MakeData(MIMETypeJSON, json) }
@@ -93,16 +95,26 @@ func Math(latex string) Data {
 func Markdown(markdown string) Data { return MakeData(MIMETypeMarkdown, markdown) }
 
 // PDF shows the bytes of a PDF file.
-func PDF(pdf []byte) Data { return image(MIMETypePDF, pdf) }
+func PDF(pdf []byte) Data { return file(MIMETypePDF, pdf) }
 
 // PNG shows the bytes of a PNG file.
-func PNG(png []byte) Data { return image(MIMETypePNG, png) }
+func PNG(png []byte) Data { return file(MIMETypePNG, png) }
 
 // SVG shows an SVG document. Notebooks that are not trusted show the text instead.
 func SVG(svg string) Data { return MakeData3(MIMETypeSVG, "SVG image", svg) }
 
-// image is a file's bytes, which are no text to read.
-func image(mimeType string, data []byte) Data {
+// Image shows a picture, as a PNG. It panics with a message when the picture cannot be one.
+func Image(img image.Image) Data {
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		panic(&cellError{err})
+	}
+	size := img.Bounds().Size()
+	return MakeData3(MIMETypePNG, fmt.Sprintf("image of %d by %d pixels", size.X, size.Y), b.Bytes())
+}
+
+// file is a file's bytes, which are no text to read.
+func file(mimeType string, data []byte) Data {
 	return MakeData3(mimeType, fmt.Sprintf("%s, %d bytes", mimeType, len(data)), data)
 }
 
@@ -163,7 +175,7 @@ func anyBytes(mimeType string, b []byte) Data {
 	if strings.HasPrefix(mimeType, "text/") || mimeType == MIMETypeSVG {
 		return anyText(mimeType, string(b))
 	}
-	return image(mimeType, b)
+	return file(mimeType, b)
 }
 
 // merge adds the forms of more to d.

@@ -19,6 +19,7 @@ func init() {
 			"Auto":               reflect.ValueOf(display.Auto),
 			"File":               reflect.ValueOf(display.File),
 			"HTML":               reflect.ValueOf(display.HTML),
+			"Image":              reflect.ValueOf(display.Image),
 			"Interfaces":         reflect.ValueOf(display.Interfaces),
 			"JPEG":               reflect.ValueOf(display.JPEG),
 			"JSON":               reflect.ValueOf(display.JSON),
