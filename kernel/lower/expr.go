@@ -410,7 +410,7 @@ func (l *lowerer) conv(x ast.Expr, to types.Type) ast.Expr {
 	}
 	if l.declared(from) && !l.emulated(to) {
 		if n := l.localType(from); n != nil {
-			l.refuse(pos, "use %s, which a function declares, as a %s; declare it outside", n.Name(), l.typeString(to))
+			l.refuse(pos, "use %s, which a function declares, as interface %s; declare it outside", n.Name(), l.typeString(to))
 		}
 		return l.test(Iface, pos, out, l.typ(to, pos))
 	}
