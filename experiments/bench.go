@@ -168,7 +168,7 @@ func (v *StoreSpeed) measureCompare(ctx context.Context, s *Store, o order) erro
 			if err := errors.Join(o.insert(ctx, tx, a.run, 1, s.now()), a.enter(ctx, tx, o.env, 0)); err != nil {
 				return err
 			}
-			loss, score := &seriesRef{session: a, key: MetricLoss}, &seriesRef{session: a, key: MetricFD, protocol: m.id}
+			loss, score := &seriesRef{session: a, name: MetricLoss}, &seriesRef{session: a, name: MetricFD, protocol: m.id}
 			points := []queued{{series: score, step: losses, value: float64(i)}}
 			for step := range int64(losses) {
 				points = append(points, queued{series: loss, step: step + 1, value: 1})

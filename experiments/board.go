@@ -141,15 +141,16 @@ func (w *Watching) follow(ctx context.Context, r *Run, t *trail) error {
 	return err
 }
 
-const selectAfter = `SELECT step, value FROM point WHERE series = (SELECT max(id) FROM series WHERE run = ? AND key = ?) AND step > ? ORDER BY step`
+const selectAfter = `SELECT step, value FROM point WHERE series = (SELECT max(id) FROM series WHERE run = ? AND context = ? AND key = ?) AND step > ? ORDER BY step`
 
 // pointsAfter reads the points of a series after a step; their times are zero.
-func (s *Store) pointsAfter(ctx context.Context, run, key string, step int64) ([]Point, error) {
+func (s *Store) pointsAfter(ctx context.Context, run, name string, step int64) ([]Point, error) {
+	where, key := splitSeries(name)
 	db, err := s.reader()
 	if err != nil {
 		return nil, err
 	}
-	rows, err := db.QueryContext(ctx, selectAfter, run, key, step)
+	rows, err := db.QueryContext(ctx, selectAfter, run, where, key, step)
 	if err != nil {
 		return nil, explain(s.path, err)
 	}

@@ -106,7 +106,7 @@ func (s *Store) relink(f func(tx *sql.Tx) (old []string, err error)) error {
 const (
 	// The lowest score, of equal ones the first; NULL is NaN.
 	selectBest = `SELECT step FROM point JOIN series ON series.id = series
-		WHERE run = ? AND key = ? AND protocol = ? AND value IS NOT NULL ORDER BY value, step LIMIT 1`
+		WHERE run = ? AND context = '' AND key = ? AND protocol = ? AND value IS NOT NULL ORDER BY value, step LIMIT 1`
 	selectAtStep = `SELECT sha256 FROM run_artifact WHERE run = ? AND name = ? AND step = ?`
 	deleteBest   = `DELETE FROM run_artifact WHERE run = ? AND name = ? AND step <> ? RETURNING sha256`
 )

@@ -188,6 +188,7 @@ func (s *Store) runFrame(_ context.Context, runs Runs) ([]parquet.Column, error)
 		f.text("name", r.Title())
 		f.text("status", r.Status)
 		f.text("group", r.Group)
+		f.text("parent", r.Parent)
 		f.set("seed", parquet.Int64, int64(r.Seed))
 		f.set("attempt", parquet.Int64, int64(r.Attempt))
 		f.set("step", parquet.Int64, r.Step)
@@ -386,6 +387,7 @@ const (
 	tagRunID    = "ddpmlab.run"
 	tagStatus   = "ddpmlab.status"
 	tagGroup    = "ddpmlab.group"
+	tagParent   = "ddpmlab.parent"
 	tagStep     = "ddpmlab.step"
 	tagProtocol = "ddpmlab.protocol." // and the series
 	fileConfig  = "config.json"
@@ -418,6 +420,9 @@ func (s *Store) foreign(ctx context.Context, r *Run, o ExportOptions, files bool
 	}
 	if r.Group != "" {
 		x.Tags[tagGroup] = r.Group
+	}
+	if r.Parent != "" {
+		x.Parent, x.Tags[tagParent] = foreignID(r.Parent), r.Parent
 	}
 	for name, v := range r.Tags {
 		x.Tags[name] = v
@@ -525,7 +530,7 @@ func (s *Store) PushMLflow(ctx context.Context, runs Runs, address, experiment s
 		if err != nil {
 			return err
 		}
-		x.ID = r.ID
+		x.ID, x.Parent = r.ID, r.Parent
 		if _, err := server.Push(ctx, experimentName(ExportOptions{Experiment: experiment}), x); err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ import (
 func exportStore(t *testing.T) (*Store, Runs) {
 	t.Helper()
 	s := labStore(t)
-	r, err := s.Train(WithGroup(t.Context(), "study"), small(), ddpm.InputPerturbation(0.1))
+	r, err := s.Train(WithParent(WithGroup(t.Context(), "study"), "01ARZ3NDEKTSV4RRFFQ69G5FAV"), small(), ddpm.InputPerturbation(0.1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestMLflowRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got.Config.String() != want.Config.String() || got.Variant != want.Variant || got.Status != want.Status || got.Step != want.Step ||
-			got.Group != want.Group || fmt.Sprint(got.Tags) != fmt.Sprint(want.Tags) || got.Commit != want.Commit {
+			got.Group != want.Group || got.Parent != want.Parent || fmt.Sprint(got.Tags) != fmt.Sprint(want.Tags) || got.Commit != want.Commit {
 			t.Errorf("got %+v\nwant %+v", got, want)
 		}
 		if fmt.Sprint(got.Keys()) != fmt.Sprint(want.Keys()) {
@@ -230,13 +230,21 @@ func TestImportForeign(t *testing.T) {
 		Series: []exchange.Series{{Key: "loss", Points: []exchange.Point{{Step: 1, Time: at, Value: 2}, {Step: 2, Time: at, Value: math.NaN()}, {Step: 2, Time: at.Add(1e6), Value: 1}}}},
 		Files:  []exchange.File{fileOf("sub/a.txt", []byte("text"))},
 	}
+	nested := exchange.Run{ID: strings.Repeat("cd", 16), Parent: foreign.ID, Name: "nested", Started: at.Add(-time.Minute)}
 	path := filepath.Join(dir, "theirs.db")
-	if err := exchange.WriteMLflow(t.Context(), path, "bert", []exchange.Run{foreign}); err != nil {
+	if err := exchange.WriteMLflow(t.Context(), path, "bert", []exchange.Run{nested, foreign}); err != nil {
 		t.Fatal(err)
 	}
 	s := testStore(t)
-	if done, err := s.Import(t.Context(), path, ""); err != nil || done.Runs != 1 {
+	if done, err := s.Import(t.Context(), path, ""); err != nil || done.Runs != 2 {
 		t.Fatalf("got %v, error %v", done, err)
+	}
+	if below, err := s.Query(t.Context(), `parent != ""`); err != nil || len(below) != 1 || below[0].Name != "nested" {
+		t.Fatalf("got %v, error %v, want the nested run", below, err)
+	} else if above, err := s.Run(t.Context(), below[0].Parent); err != nil || above.Name != foreign.Name {
+		t.Fatalf("got %v, error %v, want the run it is nested under", above, err)
+	} else if err := s.Delete(t.Context(), below[0].ID); err != nil {
+		t.Fatal(err)
 	}
 	for _, query := range []string{
 		"lr = 0.001 and depth >= 12", `optimizer = "adam"`, "loss = 1", "status = interrupted", `tag.team = "blue"`, "seed = 7",

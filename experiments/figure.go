@@ -34,12 +34,12 @@ const (
 		FROM figure WHERE id BETWEEN ?1 AND ?1 || 'g' OR picture = ?1 ORDER BY created, id`
 )
 
-// KeepFigure records a figure that was drawn of the runs' series of these keys, in the
-// database of the runs, and returns it; nil where the runs are in none. The same figure is
-// recorded once.
-func (rs Runs) KeepFigure(ctx context.Context, kind string, keys []string, svg []byte) (*Figure, error) {
+// KeepFigure records a figure that was drawn of the runs, in their database, and returns it;
+// nil where the runs are in none. args, as JSON, is what it was drawn with besides them, and
+// points the SHA-256 of the numbers drawn. The same figure is recorded once.
+func (rs Runs) KeepFigure(ctx context.Context, kind string, args any, points string, svg []byte) (*Figure, error) {
 	var s *Store
-	f := &Figure{Kind: kind}
+	f := &Figure{Kind: kind, Points: points, Picture: sha256Hex(svg)}
 	for _, r := range rs {
 		if r.store == nil {
 			return nil, nil
@@ -51,13 +51,9 @@ func (rs Runs) KeepFigure(ctx context.Context, kind string, keys []string, svg [
 		return nil, nil
 	}
 	var err error
-	if f.Args, err = json.Marshal(keys); err != nil {
+	if f.Args, err = json.Marshal(args); err != nil {
 		return nil, err
 	}
-	if f.Points, err = rs.PointsHash(ctx, keys); err != nil {
-		return nil, err
-	}
-	f.Picture = sha256Hex(svg)
 	text, err := json.Marshal(f)
 	if err != nil {
 		return nil, err

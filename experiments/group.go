@@ -3,7 +3,7 @@ package experiments
 import "context"
 
 // place is where people put a new run.
-type place struct{ group, sweep string }
+type place struct{ group, sweep, parent string }
 
 type placeKey struct{}
 
@@ -12,6 +12,14 @@ type placeKey struct{}
 func WithGroup(ctx context.Context, name string) context.Context {
 	p := placeOf(ctx)
 	p.group = name
+	return context.WithValue(ctx, placeKey{}, p)
+}
+
+// WithParent returns a context whose new runs were made from the run of that id, as the
+// repetitions of one.
+func WithParent(ctx context.Context, id string) context.Context {
+	p := placeOf(ctx)
+	p.parent = id
 	return context.WithValue(ctx, placeKey{}, p)
 }
 

@@ -134,8 +134,18 @@ func (s *Store) Import(ctx context.Context, path, format string) (Imports, error
 	if len(runs) == 0 {
 		return done, fmt.Errorf("%s holds no runs with numbers", path)
 	}
-	for _, x := range runs {
-		taken, err := s.takeIn(ctx, x, importFormats[i].name)
+	arrivals, ids := make([]*arrival, len(runs)), make(map[string]string)
+	for j, x := range runs {
+		if arrivals[j], err = newArrival(x, importFormats[i].name); err != nil {
+			return done, fmt.Errorf("%s: run %s: %w", path, x.Name, err)
+		}
+		ids[x.ID] = arrivals[j].id
+	}
+	for j, x := range runs {
+		if id := ids[x.Parent]; id != "" {
+			arrivals[j].parent = id
+		}
+		taken, err := s.takeIn(ctx, arrivals[j], x, importFormats[i].name)
 		if err != nil {
 			return done, fmt.Errorf("%s: run %s: %w", path, x.Name, err)
 		}
@@ -150,8 +160,8 @@ func (s *Store) Import(ctx context.Context, path, format string) (Imports, error
 
 const (
 	selectThere = `SELECT count(*) FROM run WHERE id = ?`
-	insertGuest = `INSERT INTO run (id, key, attempt, name, preset, data, data_sha256, seed, config, variant, status, step, started, finished, error, label)
-		VALUES (?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertGuest = `INSERT INTO run (id, key, attempt, name, preset, data, data_sha256, seed, config, variant, status, step, started, finished, error, label, parent)
+		VALUES (?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertOrigin = `INSERT INTO session (run, number, from_step, started, heartbeat, pid, born, boot, host, commit_id, dirty, device, environment)
 		VALUES (?, 1, 0, ?, ?, 0, 0, '', ?, ?, ?, '', '{}')`
 )
@@ -166,23 +176,19 @@ type arrival struct {
 	reason        string
 	step          int64
 	tags          map[string]string
-	group         string
+	group, parent string
 	protocols     map[string]Protocol
 }
 
 // takeIn stores the run, unless it is here already.
-func (s *Store) takeIn(ctx context.Context, x exchange.Run, from string) (bool, error) {
-	g, err := newArrival(x, from)
-	if err != nil {
-		return false, err
-	}
+func (s *Store) takeIn(ctx context.Context, g *arrival, x exchange.Run, from string) (bool, error) {
 	config, err1 := json.Marshal(g.config)
 	variant, err2 := json.Marshal(g.variant.Normal())
 	if err := errors.Join(err1, err2); err != nil {
 		return false, err
 	}
 	taken := false
-	err = s.do(true, func(tx *sql.Tx) error {
+	err := s.do(true, func(tx *sql.Tx) error {
 		var there int
 		if err := tx.QueryRowContext(ctx, selectThere, g.id).Scan(&there); err != nil || there > 0 {
 			taken = false
@@ -197,7 +203,7 @@ func (s *Store) takeIn(ctx context.Context, x exchange.Run, from string) (bool, 
 		}
 		c := g.config
 		if _, err := tx.ExecContext(ctx, insertGuest, g.id, g.key, 1, g.name, c.Preset, c.Data, int64(c.Seed), string(config), string(variant),
-			g.status, g.step, x.Started.UnixMicro(), end, g.reason, g.group); err != nil {
+			g.status, g.step, x.Started.UnixMicro(), end, g.reason, g.group, g.parent); err != nil {
 			return err
 		}
 		host, dirty := from, x.Tags["mlflow.source.git.dirty"] == "true"
@@ -336,7 +342,7 @@ func (g *arrival) restore(x exchange.Run) (ok bool, err error) {
 	}
 	g.id, g.name = id.String(), g.variant.Name()
 	g.key = "imported " + g.id // its data are not at hand, of which the key is made
-	g.group = x.Tags[tagGroup]
+	g.group, g.parent = x.Tags[tagGroup], x.Tags[tagParent]
 	if st := x.Tags[tagStatus]; st != "" && st != StatusRunning {
 		g.status = st
 	}
@@ -375,7 +381,7 @@ func fileNamed(x exchange.Run, name string) ([]byte, error) {
 func (g *arrival) points(ctx context.Context, tx *sql.Tx, s *Store, all []exchange.Series) error {
 	at := &session{store: s, run: g.id, number: 1}
 	for _, series := range all {
-		ref := &seriesRef{session: at, key: series.Key}
+		ref := &seriesRef{session: at, name: series.Key}
 		if p, ok := g.protocols[series.Key]; ok {
 			ref.protocol = p.ID
 			m := method{id: p.ID, metric: p.Metric, detail: p.Protocol}

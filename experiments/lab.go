@@ -13,7 +13,7 @@ import (
 // its methods return no errors but panic with a *CellError. Programs use Store.
 type Lab struct {
 	store *Store
-	group string // of new runs
+	place place // of new runs
 }
 
 // MustOpen opens the database that name means, as Open does, and panics with a
@@ -59,23 +59,39 @@ func (l *Lab) Bundle() render.Bundle { return render.Text(l.String()) }
 
 // Group returns a lab on the same database whose new runs belong to the group of that
 // name: study := lab.Group("gamma study").
-func (l *Lab) Group(name string) *Lab { return &Lab{store: l.store, group: name} }
+func (l *Lab) Group(name string) *Lab {
+	p := l.place
+	p.group = name
+	return &Lab{l.store, p}
+}
 
-func (l *Lab) place(ctx context.Context) context.Context {
-	if l.group == "" {
-		return ctx
+// Under returns a lab on the same database whose new runs were made from r, as its
+// repetitions: lab.Under(r).Rerun(ctx, r.Config, r.Variant).
+func (l *Lab) Under(r *Run) *Lab {
+	p := l.place
+	p.parent = r.ID
+	return &Lab{l.store, p}
+}
+
+// in puts new runs where the lab says.
+func (l *Lab) in(ctx context.Context) context.Context {
+	if l.place.group != "" {
+		ctx = WithGroup(ctx, l.place.group)
 	}
-	return WithGroup(ctx, l.group)
+	if l.place.parent != "" {
+		ctx = WithParent(ctx, l.place.parent)
+	}
+	return ctx
 }
 
 // Train is Store.Train: it trains and records, or returns the finished run at once.
 func (l *Lab) Train(ctx context.Context, c ddpm.Config, v ddpm.Variant) *Run {
-	return must(l.store.Train(l.place(ctx), c, v))
+	return must(l.store.Train(l.in(ctx), c, v))
 }
 
 // Rerun is Train, but trains in any case.
 func (l *Lab) Rerun(ctx context.Context, c ddpm.Config, v ddpm.Variant) *Run {
-	return must(l.store.Rerun(l.place(ctx), c, v))
+	return must(l.store.Rerun(l.in(ctx), c, v))
 }
 
 // Resume continues the interrupted or crashed run whose id begins with prefix.
@@ -138,6 +154,12 @@ func (l *Lab) Untag(prefix, name string) {
 // Note adds a note to the run whose id begins with prefix.
 func (l *Lab) Note(prefix, text string) {
 	check(l.store.Note(context.Background(), prefix, text))
+}
+
+// Record adds a number to the run whose id begins with prefix: a value at a step of a series
+// of your own, as "accuracy" or, in the context validation, "validation/accuracy".
+func (l *Lab) Record(prefix, name string, step int64, value float64) {
+	check(l.store.Record(context.Background(), prefix, name, step, value))
 }
 
 // Delete takes the run whose id begins with prefix out of all lists; Restore brings it back.

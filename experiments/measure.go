@@ -166,7 +166,7 @@ func (s *Store) Draw(ctx context.Context, r *Run, n int, p ddpm.Sampling) (*Samp
 		return nil, err
 	}
 	model := r.Config.Model
-	out := &Samples{Run: r, Steps: p.Steps, Seed: p.Seed, Images: ddpm.NewImages(n, model.Size, model.Size, model.InChannels)}
+	out := &Samples{Run: r, Sampling: p, Images: ddpm.NewImages(n, model.Size, model.Size, model.InChannels)}
 	known, err := s.recallImages(ctx, c.sum, m, out.Images.Pix)
 	if known || err != nil {
 		return out, err

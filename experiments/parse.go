@@ -138,7 +138,7 @@ func (d *parser) scan() {
 			}
 		case unicode.IsLetter(first) || first == '_':
 			n := strings.IndexFunc(rest, func(r rune) bool {
-				return !unicode.IsDigit(r) && !unicode.IsLetter(r) && !strings.ContainsRune("-._", r)
+				return !unicode.IsDigit(r) && !unicode.IsLetter(r) && !strings.ContainsRune("-._/", r)
 			})
 			if n < 0 {
 				n = len(rest)

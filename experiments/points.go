@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -31,14 +32,26 @@ func (n *number) Scan(src any) error {
 }
 
 const (
-	selectSeries = `SELECT max(id) FROM series WHERE run = ? AND key = ?`
+	selectSeries = `SELECT max(id) FROM series WHERE run = ? AND context = ? AND key = ?`
 	selectPacks  = `SELECT body FROM point_pack WHERE series = ? ORDER BY first`
 	selectRows   = `SELECT step, time, value FROM point_row WHERE series = ? ORDER BY step`
 	countPoints  = `SELECT coalesce((SELECT sum(n) FROM point_pack WHERE series = ?1), 0) + (SELECT count(*) FROM point_row WHERE series = ?1)`
 )
 
-// Points returns a run's series, by step; nil when it has none of that key.
-func (s *Store) Points(ctx context.Context, run, key string) ([]Point, error) {
+// splitSeries is a series' name as the database has it: "validation/loss" is the key loss in
+// the context validation.
+func splitSeries(name string) (context, key string) {
+	if i := strings.LastIndexByte(name, '/'); i > 0 {
+		return name[:i], name[i+1:]
+	}
+	return "", name
+}
+
+// sqlSeriesName is the name again.
+const sqlSeriesName = `CASE series.context WHEN '' THEN series.key ELSE series.context || '/' || series.key END`
+
+// Points returns a run's series, by step; nil when it has none of that name.
+func (s *Store) Points(ctx context.Context, run, name string) ([]Point, error) {
 	db, err := s.reader()
 	if err != nil {
 		return nil, err
@@ -54,8 +67,9 @@ func (s *Store) Points(ctx context.Context, run, key string) ([]Point, error) {
 		return nil, explain(s.path, err)
 	}
 	defer tx.Rollback() // it only reads
+	where, key := splitSeries(name)
 	var id sql.NullInt64
-	if err := tx.QueryRowContext(ctx, selectSeries, run, key).Scan(&id); err != nil || !id.Valid {
+	if err := tx.QueryRowContext(ctx, selectSeries, run, where, key).Scan(&id); err != nil || !id.Valid {
 		return nil, explain(s.path, err)
 	}
 	var points []Point
@@ -101,15 +115,19 @@ func readPoints(ctx context.Context, c driver.QueryerContext, series int64) (poi
 }
 
 // eachRow calls use for each row of a query with one argument. The row's bytes are its
-// until the next row.
+// until the next row. The driver watches for a cancellation at each row, which takes a
+// tenth of the time; here it is looked for now and then.
 func eachRow(ctx context.Context, c driver.QueryerContext, query string, arg int64, use func([]driver.Value) error) error {
-	rows, err := c.QueryContext(ctx, query, []driver.NamedValue{{Ordinal: 1, Value: arg}})
+	rows, err := c.QueryContext(context.WithoutCancel(ctx), query, []driver.NamedValue{{Ordinal: 1, Value: arg}})
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	row := make([]driver.Value, len(rows.Columns()))
-	for {
+	for n := 0; ; n++ {
+		if n%4096 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		switch err := rows.Next(row); err {
 		case nil:
 		case io.EOF:

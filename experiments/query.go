@@ -15,14 +15,14 @@ import (
 
 const (
 	selectRuns = `SELECT id, name, status, attempt, key, config, variant, step, run.started, coalesce(finished, 0), error,
-			label, commit_id, dirty, host, device
+			label, parent, commit_id, dirty, host, device
 		FROM run JOIN session ON session.run = id AND number = (SELECT max(number) FROM session WHERE session.run = id)
 		WHERE deleted IS NULL AND (%s) ORDER BY run.started, id`
 	// A run that was scored in two ways shows the later one: rows come by series id.
-	selectLast = `SELECT series.run, series.key,
+	selectLast = `SELECT series.run, ` + sqlSeriesName + `,
 			CASE WHEN n IS NULL THEN (SELECT coalesce(value, 'NaN') FROM point_row WHERE series = series.id ORDER BY step DESC LIMIT 1)
 				WHEN n > 0 THEN coalesce(last, 'NaN') END,
-			CASE WHEN n IS NULL AND series.key = 'loss' THEN ` + meanTail + ` ELSE tail END,
+			CASE WHEN n IS NULL AND series.key = 'loss' AND context = '' THEN ` + meanTail + ` ELSE tail END,
 			series.protocol
 		FROM series JOIN run ON run.id = series.run WHERE deleted IS NULL AND (%s) ORDER BY series.id`
 	selectProtocols = `SELECT id, detail, coalesce(floor, 0) FROM protocol WHERE id IN (SELECT protocol FROM series)`
@@ -98,7 +98,7 @@ func (s *Store) scanRun(rows *sql.Rows, known *parsedConfigs) (*Run, error) {
 	var config, variant sql.RawBytes
 	var started, finished int64
 	if err := rows.Scan(&r.ID, &r.Name, &r.Status, &r.Attempt, &r.Key, &config, &variant, &r.Step, &started, &finished,
-		&r.Error, &r.Group, &r.Commit, &r.Dirty, &r.Host, &r.Device); err != nil {
+		&r.Error, &r.Group, &r.Parent, &r.Commit, &r.Dirty, &r.Host, &r.Device); err != nil {
 		return nil, err
 	}
 	var err error
@@ -273,13 +273,13 @@ func candidates(runs Runs) string {
 	return b.String()
 }
 
-// Series returns a series of the run, by step; nil when it has none of that key. On a
+// Series returns a series of the run, by step; nil when it has none of that name. On a
 // database that cannot be read it panics with a *CellError; Store.Points returns the error.
-func (r *Run) Series(key string) []Point {
+func (r *Run) Series(name string) []Point {
 	if r.store == nil {
-		return r.series[key]
+		return r.series[name]
 	}
-	points, err := r.store.Points(context.Background(), r.ID, key)
+	points, err := r.store.Points(context.Background(), r.ID, name)
 	if err != nil {
 		panic(&CellError{Err: err})
 	}

@@ -43,8 +43,7 @@ type SweepRow struct {
 
 // Samples are images drawn from a run's network (its EMA weights).
 type Samples struct {
-	Run    *Run
-	Images ddpm.Images
-	Steps  int    // of the reverse chain
-	Seed   uint64 // of the chain's noise
+	Run           *Run
+	Images        ddpm.Images
+	ddpm.Sampling // how they were drawn: in Steps steps, from noise of Seed, ...
 }

@@ -41,6 +41,7 @@ type Run struct {
 	Name     string // the variant's name, as "DDPM-IP"
 	Status   string // one of the Status constants
 	Group    string // that people put it into, or ""
+	Parent   string // id of the run that it was made from, or ""
 	Tags     map[string]string
 	Attempt  int    // 1 for the first run with this key, 2 for its first repetition
 	Key      string // SHA-256 of config, variant, data and numerics version: ddpm.Key
@@ -108,6 +109,7 @@ type Summary struct {
 	Seed    uint64            `json:"seed"`
 	Preset  string            `json:"preset"`
 	Group   string            `json:"group,omitempty"`
+	Parent  string            `json:"parent,omitempty"`
 	Tags    map[string]string `json:"tags,omitempty"`
 	Metrics map[string]Number `json:"metrics"` // the last value of each series
 }
@@ -129,7 +131,7 @@ func (r *Run) Summary() Summary {
 	}
 	return Summary{
 		ID: r.ID, Variant: r.Name, Status: r.Status, Step: r.Step,
-		Seed: r.Seed, Preset: r.Config.Preset, Group: r.Group, Tags: r.Tags, Metrics: metrics,
+		Seed: r.Seed, Preset: r.Config.Preset, Group: r.Group, Parent: r.Parent, Tags: r.Tags, Metrics: metrics,
 	}
 }
 

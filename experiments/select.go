@@ -15,11 +15,12 @@ import (
 //
 // Names are those of
 //
-//   - runs: id, status, variant, seed, step, attempt, group, sweep, preset, error, commit, dirty,
+//   - runs: id, status, variant, seed, step, attempt, group, sweep, parent, preset, error, commit, dirty,
 //     host, device, started ("2026-05-01 12:00"), age and took (in s, m, h or d, as 2d);
 //   - fields of the configuration and variant, as `runs show` has them: lr, model.channels,
 //     variant.gamma or gamma for short;
 //   - series: fd is the last value, and so is last(fd); also first, min, max, mean, count;
+//     one in a context is validation/accuracy;
 //   - tags: tag.NAME is its value, and alone it asks whether there is one; note is the text
 //     of all notes.
 //
@@ -91,7 +92,7 @@ type operand struct {
 
 const (
 	sqlParam  = `(SELECT value FROM param WHERE param.run = run.id AND param.name = ?)`
-	sqlSeries = `(SELECT max(series.id) FROM series WHERE series.run = run.id AND key = ?)`
+	sqlSeries = `(SELECT max(series.id) FROM series WHERE series.run = run.id AND context = ? AND key = ?)`
 	sqlTag    = `(SELECT value FROM tag WHERE tag.run = run.id AND tag.name = ?)`
 	sqlNotes  = `(SELECT group_concat(text, char(10)) FROM note WHERE note.run = run.id)`
 	sqlNewest = `(SELECT %s FROM session WHERE session.run = run.id ORDER BY number DESC LIMIT 1)`
@@ -109,6 +110,7 @@ var fixedNames = map[string]operand{
 	"attempt": {sql: "run.attempt"},
 	"group":   {sql: "run.label", kind: kindText},
 	"sweep":   {sql: "run.sweep", kind: kindText},
+	"parent":  {sql: "run.parent", kind: kindText},
 	"preset":  {sql: "run.preset", kind: kindText},
 	"error":   {sql: "run.error", kind: kindText},
 	"started": {sql: "run.started", kind: kindTime},
@@ -141,7 +143,7 @@ type names map[string]operand
 
 const (
 	selectParamNames  = `SELECT name || ' ' || max(kind) FROM param GROUP BY name`
-	selectSeriesNames = `SELECT DISTINCT key FROM series`
+	selectSeriesNames = `SELECT DISTINCT ` + sqlSeriesName + ` FROM series`
 )
 
 // knownNames are the names that this program's runs have, whether or not the database has
@@ -151,8 +153,8 @@ func knownNames() names {
 	for _, f := range fields() {
 		all.add(f.name, operand{sql: sqlParam, args: []any{f.name}, kind: f.kind()})
 	}
-	for _, key := range []string{MetricLoss, MetricGradNorm, MetricImagesPerSec, MetricFD, MetricCPU, MetricMemory} {
-		all[key] = operand{sql: queryFuncs["last"], args: []any{key}, series: key}
+	for _, key := range trainedSeries {
+		all.addSeries(key)
 	}
 	maps.Copy(all, fixedNames)
 	return all
@@ -164,6 +166,12 @@ func (n names) add(name string, o operand) {
 	if short, ok := strings.CutPrefix(name, "variant."); ok {
 		n[short] = o
 	}
+}
+
+// addSeries adds the series of that name, which stands for its last value.
+func (n names) addSeries(name string) {
+	context, key := splitSeries(name)
+	n[name] = operand{sql: queryFuncs["last"], args: []any{context, key}, series: name}
 }
 
 // queryNames are the known names and those that runs of the database have besides.
@@ -189,8 +197,8 @@ func (s *Store) queryNames(ctx context.Context) (names, error) {
 	if err != nil {
 		return nil, explain(s.path, err)
 	}
-	for _, key := range series {
-		all[key] = operand{sql: queryFuncs["last"], args: []any{key}, series: key}
+	for _, name := range series {
+		all.addSeries(name)
 	}
 	maps.Copy(all, knownNames())
 	return all, nil

@@ -54,8 +54,8 @@ type session struct {
 const (
 	selectKey = `SELECT id, attempt, CASE WHEN deleted IS NULL THEN status ELSE 'deleted' END, step
 		FROM run WHERE key = ? ORDER BY attempt DESC`
-	insertRun = `INSERT INTO run (id, key, attempt, name, preset, data, data_sha256, seed, config, variant, status, started, label, sweep)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)`
+	insertRun = `INSERT INTO run (id, key, attempt, name, preset, data, data_sha256, seed, config, variant, status, started, label, sweep, parent)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?)`
 	insertParam = `INSERT INTO param (run, name, kind, value) VALUES (?, ?, ?, ?)`
 )
 
@@ -101,7 +101,7 @@ func (o order) insert(ctx context.Context, tx *sql.Tx, id string, attempt int, n
 	}
 	c, p := o.config, placeOf(ctx)
 	if _, err := tx.ExecContext(ctx, insertRun, id, o.key, attempt, o.variant.Name(), c.Preset,
-		c.Data, o.data256, int64(c.Seed), string(config), string(variant), now.UnixMicro(), p.group, p.sweep); err != nil {
+		c.Data, o.data256, int64(c.Seed), string(config), string(variant), now.UnixMicro(), p.group, p.sweep, p.parent); err != nil {
 		return err
 	}
 	for _, p := range flatten(config, variant) {
@@ -304,7 +304,7 @@ func (a *session) record(step int64, key, protocol string, value float64) {
 	a.mu.Lock()
 	ref := a.series[name]
 	if ref == nil {
-		ref = &seriesRef{session: a, key: key, protocol: protocol}
+		ref = &seriesRef{session: a, name: key, protocol: protocol}
 		a.series[name] = ref
 	}
 	a.mu.Unlock()

@@ -204,6 +204,9 @@ func (r *Run) Table() *render.Table {
 	if r.Group != "" {
 		t.Add("group", r.Group)
 	}
+	if r.Parent != "" {
+		t.Add("made from", r.Parent)
+	}
 	if len(r.Tags) > 0 {
 		t.Add("tags", r.tagLine())
 	}

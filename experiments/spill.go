@@ -73,7 +73,7 @@ type entry struct {
 	Run     string `json:"run"`
 	Session int    `json:"session"`
 
-	Key      string `json:"key,omitempty"` // of a series, with Protocol and Pack
+	Key      string `json:"key,omitempty"` // the name of a series, with Protocol and Pack
 	Protocol string `json:"protocol,omitempty"`
 	Pack     []byte `json:"pack,omitempty"` // its points
 
@@ -209,7 +209,7 @@ func (w *writer) spillPoints(points []queued, cause error) error {
 	var entries []entry
 	for _, s := range order {
 		entries = append(entries, entry{
-			Run: s.session.run, Session: s.session.number, Key: s.key, Protocol: s.protocol, Pack: encodePack(bySeries[s]),
+			Run: s.session.run, Session: s.session.number, Key: s.name, Protocol: s.protocol, Pack: encodePack(bySeries[s]),
 		})
 	}
 	if err := w.spillEntries(entries, false); err != nil {
@@ -318,7 +318,8 @@ func (s *Store) replayEntry(tx *sql.Tx, e entry) (known bool, err error) {
 			return true, err
 		}
 		var series int64
-		if err := tx.QueryRow(insertSeries, e.Run, e.Key, e.Protocol).Scan(&series); err != nil {
+		context, key := splitSeries(e.Key)
+		if err := tx.QueryRow(insertSeries, e.Run, context, key, e.Protocol).Scan(&series); err != nil {
 			return true, err
 		}
 		var final bool // a process took the journal over, and was killed before it removed it

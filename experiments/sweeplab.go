@@ -18,7 +18,7 @@ func (l *Lab) Plan(name string, c ddpm.Config, v ddpm.Variant, axes ...Axis) *Sw
 // RunSweep trains what is open of the sweep of that name; run again, it goes on. Several
 // notebooks and `ddpmlab sweep run` may work on one sweep at the same time.
 func (l *Lab) RunSweep(ctx context.Context, name string) *SweepStatus {
-	return must(l.store.RunSweep(l.place(ctx), name, SweepLimits{}))
+	return must(l.store.RunSweep(l.in(ctx), name, SweepLimits{}))
 }
 
 // Sweeping returns how the sweep of that name stands.

@@ -308,7 +308,7 @@ func (a *session) discard(ctx context.Context) error {
 }
 
 const selectScored = `SELECT count(*) FROM point_row JOIN series ON series.id = series
-	WHERE run = ? AND key = ? AND protocol = ? AND step = ?`
+	WHERE run = ? AND context = '' AND key = ? AND protocol = ? AND step = ?`
 
 // evaluate returns what ddpm.Train is to do at the evaluation steps: record a score.
 func (a *session) evaluate(t *training) func(context.Context, int64, ddpm.Denoiser) error {

@@ -55,9 +55,9 @@ type queued struct {
 // seriesRef is a series of a run; its id is set, in the writer's goroutine, when its
 // first point is written.
 type seriesRef struct {
-	id            int64
-	session       *session // is told when points could not be written
-	key, protocol string
+	id             int64
+	session        *session // is told when points could not be written
+	name, protocol string
 }
 
 // job is one transaction.
@@ -290,7 +290,7 @@ func isBusy(err error) bool {
 // A resumed run, or a second process's, may come by the same step again.
 const (
 	insertPoint  = `INSERT OR REPLACE INTO point_row (series, step, time, value) VALUES `
-	insertSeries = `INSERT INTO series (run, key, protocol) VALUES (?, ?, ?)
+	insertSeries = `INSERT INTO series (run, context, key, protocol) VALUES (?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET key = excluded.key RETURNING id`
 )
 
@@ -300,8 +300,9 @@ var insertMany = insertPoint + strings.Repeat("(?, ?, ?, ?), ", rowsAtOnce-1) + 
 func insertPoints(tx *sql.Tx, points []queued) error {
 	for _, p := range points {
 		if s := p.series; s.id == 0 {
-			if err := tx.QueryRow(insertSeries, s.session.run, s.key, s.protocol).Scan(&s.id); err != nil {
-				return fmt.Errorf("make series %s: %w", s.key, err)
+			context, key := splitSeries(s.name)
+			if err := tx.QueryRow(insertSeries, s.session.run, context, key, s.protocol).Scan(&s.id); err != nil {
+				return fmt.Errorf("make series %s: %w", s.name, err)
 			}
 		}
 	}

@@ -104,7 +104,7 @@ func DriftCurve(b *experiments.BiasResult) (*Figure, error) {
 	for _, d := range ascending(lines[0].row.Drift) {
 		floor.x, floor.y = append(floor.x, float64(d.T)), append(floor.y, d.DeltaFloor)
 	}
-	return ch.ofLines(lines, driftLine(func(d ddpm.Drift) float64 { return d.Delta }), floor), nil
+	return ch.ofLines(lines, driftLine(func(d ddpm.Drift) float64 { return d.Delta }), floor).fromBias("DriftCurve", b), nil
 }
 
 // NormCurve draws the norm of ε along each run's sampling chain over that in training, by
@@ -120,7 +120,7 @@ func NormCurve(b *experiments.BiasResult) (*Figure, error) {
 		caption: driftWords(b) + ". After Ning et al. 2024.",
 		rules:   []rule{{"no bias", 1, style{color: grey, dashes: fine}}},
 	}
-	return ch.ofLines(lines, driftLine(func(d ddpm.Drift) float64 { return d.Norm / d.TrainNorm })), nil
+	return ch.ofLines(lines, driftLine(func(d ddpm.Drift) float64 { return d.Norm / d.TrainNorm })).fromBias("NormCurve", b), nil
 }
 
 // ErrorCurve draws ν_t by time: the deviation of one-step predictions of x_0.
@@ -138,7 +138,7 @@ func ErrorCurve(b *experiments.BiasResult) (*Figure, error) {
 			x, y = append(x, float64(e.T)), append(y, e.Nu)
 		}
 		return x, y
-	}), nil
+	}).fromBias("ErrorCurve", b), nil
 }
 
 // biasLine is a row with its name and look.

@@ -148,5 +148,5 @@ func samples(r *experiments.Run, n, size, channels int) *experiments.Samples {
 			}
 		}
 	}
-	return &experiments.Samples{Run: r, Images: m, Steps: 50, Seed: 1}
+	return &experiments.Samples{Run: r, Images: m, Sampling: ddpm.Sampling{Steps: 50, Seed: 1}}
 }

@@ -59,7 +59,7 @@ func SampleGrid(samples ...*experiments.Samples) (*Figure, error) {
 	if len(g.blocks) == 1 {
 		f.Title = "samples of " + g.blocks[0].title
 	}
-	return f, nil
+	return f.fromSamples(samples), nil
 }
 
 // sampledBy says with how many steps and from which noise the samples come.

@@ -6,36 +6,133 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
+	"ddpmlab/ddpm"
 	"ddpmlab/experiments"
 	"ddpmlab/internal/render"
 )
 
 // source is what a figure was drawn from, to be recorded once it is shown or saved.
 type source struct {
-	kind string
-	runs experiments.Runs
-	keys []string // the series that were drawn
+	kind   string
+	runs   experiments.Runs
+	args   any                                   // what else it was drawn with, as JSON
+	points func(context.Context) (string, error) // SHA-256 of the numbers drawn
 }
 
-// kinds are the figures that can be drawn again from the database.
-var kinds = map[string]func(experiments.Runs) (*Figure, error){
-	"FDCurve":   FDCurve,
-	"LossCurve": LossCurve,
-}
-
-// from records what the figure is drawn from.
-func (f *Figure) from(kind string, runs experiments.Runs, keys ...string) *Figure {
-	f.source = &source{kind, runs, keys}
-	return f
+// kinds draw figures again from the database.
+var kinds = map[string]func(ctx context.Context, s *experiments.Store, runs experiments.Runs, args []byte) (*Figure, error){
+	"FDCurve":    ofRuns(FDCurve),
+	"LossCurve":  ofRuns(LossCurve),
+	"DriftCurve": ofBias(DriftCurve),
+	"NormCurve":  ofBias(NormCurve),
+	"ErrorCurve": ofBias(ErrorCurve),
+	"SampleGrid": ofSamples,
 }
 
 // keep records the figure in its runs' database. A database that cannot take it costs
 // nobody the picture: it is only not to be verified later.
 func (f *Figure) keep() {
-	if f.source != nil {
-		_, _ = f.source.runs.KeepFigure(context.Background(), f.source.kind, f.source.keys, f.SVG())
+	if f.source == nil {
+		return
 	}
+	ctx := context.Background()
+	if points, err := f.source.points(ctx); err == nil {
+		_, _ = f.source.runs.KeepFigure(ctx, f.source.kind, f.source.args, points, f.SVG())
+	}
+}
+
+// from records that the figure is drawn from these series of the runs.
+func (f *Figure) from(kind string, runs experiments.Runs, keys ...string) *Figure {
+	f.source = &source{kind, runs, keys, func(ctx context.Context) (string, error) { return runs.PointsHash(ctx, keys) }}
+	return f
+}
+
+func ofRuns(draw func(experiments.Runs) (*Figure, error)) func(context.Context, *experiments.Store, experiments.Runs, []byte) (*Figure, error) {
+	return func(_ context.Context, _ *experiments.Store, runs experiments.Runs, _ []byte) (*Figure, error) {
+		return draw(runs)
+	}
+}
+
+// biasArgs are what a bias is measured with besides the runs.
+type biasArgs struct {
+	N     int   `json:"n"`
+	Steps []int `json:"steps"`
+}
+
+// fromBias records that the figure is drawn from a measurement of exposure bias.
+func (f *Figure) fromBias(kind string, b *experiments.BiasResult) *Figure {
+	f.source = &source{kind, rowRuns(b), biasArgs{b.N, b.Steps}, func(context.Context) (string, error) {
+		rows := slices.Clone(b.Rows)
+		for i := range rows {
+			rows[i].Run = nil
+		}
+		text, err := json.Marshal(rows)
+		return fmt.Sprintf("%x", sha256.Sum256(text)), err
+	}}
+	return f
+}
+
+// ofBias draws what is kept of the measurement, or measures again.
+func ofBias(draw func(*experiments.BiasResult) (*Figure, error)) func(context.Context, *experiments.Store, experiments.Runs, []byte) (*Figure, error) {
+	return func(ctx context.Context, s *experiments.Store, runs experiments.Runs, args []byte) (*Figure, error) {
+		var how biasArgs
+		if err := json.Unmarshal(args, &how); err != nil {
+			return nil, err
+		}
+		b, err := s.Bias(ctx, runs, how.N, how.Steps...)
+		if err != nil {
+			return nil, err
+		}
+		return draw(b)
+	}
+}
+
+// samplesArgs are how one run's samples are drawn.
+type samplesArgs struct {
+	N int `json:"n"`
+	ddpm.Sampling
+}
+
+// fromSamples records that the figure shows these samples, where all come from runs.
+func (f *Figure) fromSamples(samples []*experiments.Samples) *Figure {
+	var runs experiments.Runs
+	var args []samplesArgs
+	h := sha256.New()
+	for _, s := range samples {
+		if s == nil {
+			continue
+		}
+		if s.Run == nil {
+			return f
+		}
+		runs, args = append(runs, s.Run), append(args, samplesArgs{s.Images.N, s.Sampling})
+		fmt.Fprintf(h, "%s %v\n", s.Run.ID, s.Images)
+		h.Write(s.Images.Bytes())
+	}
+	f.source = &source{"SampleGrid", runs, args, func(context.Context) (string, error) { return fmt.Sprintf("%x", h.Sum(nil)), nil }}
+	return f
+}
+
+// ofSamples shows the samples that are kept, or draws them again.
+func ofSamples(ctx context.Context, s *experiments.Store, runs experiments.Runs, args []byte) (*Figure, error) {
+	var how []samplesArgs
+	if err := json.Unmarshal(args, &how); err != nil {
+		return nil, err
+	}
+	if len(how) != len(runs) {
+		return nil, fmt.Errorf("%d runs and %d ways to draw samples", len(runs), len(how))
+	}
+	var all []*experiments.Samples
+	for i, r := range runs {
+		drawn, err := s.Draw(ctx, r, how[i].N, how[i].Sampling)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, drawn)
+	}
+	return SampleGrid(all...)
 }
 
 // Verification is whether a recorded figure is what the database gives today.
@@ -83,8 +180,7 @@ func verify(ctx context.Context, s *experiments.Store, f experiments.Figure) (Ve
 		v.Problem = err.Error()
 		return v, nil
 	}
-	var keys []string
-	if err := errors.Join(err, json.Unmarshal(f.Args, &keys)); err != nil {
+	if err != nil {
 		return v, err
 	}
 	draw := kinds[f.Kind]
@@ -92,16 +188,19 @@ func verify(ctx context.Context, s *experiments.Store, f experiments.Figure) (Ve
 		v.Problem = fmt.Sprintf("this ddpmlab draws no %s", f.Kind)
 		return v, nil
 	}
-	points, err := runs.PointsHash(ctx, keys)
-	if err != nil {
-		return v, err
+	again, err := draw(ctx, s, runs, f.Args)
+	if ctx.Err() != nil {
+		return v, ctx.Err()
 	}
-	v.Points = points == f.Points
-	again, err := draw(runs)
 	if err != nil {
 		v.Problem = err.Error()
 		return v, nil
 	}
+	points, err := again.source.points(ctx)
+	if err != nil {
+		return v, err
+	}
+	v.Points = points == f.Points
 	v.Picture = fmt.Sprintf("%x", sha256.Sum256(again.SVG())) == f.Picture
 	return v, nil
 }

@@ -66,3 +66,55 @@ func TestVerify(t *testing.T) {
 		t.Errorf("got %+v after its run was deleted, want that said", v)
 	}
 }
+
+// Figures of samples and of exposure bias are drawn again from the checkpoints, from what is
+// kept of the measurement.
+func TestVerifyMeasured(t *testing.T) {
+	lab := experiments.MustOpen(filepath.Join(t.TempDir(), "runs.db"))
+	defer lab.Close()
+	c := ddpm.Toy()
+	c.Iterations, c.Batch, c.EvalSamples = 4, 2, 0
+	a, b := lab.Train(t.Context(), c, ddpm.ADM()), lab.Train(t.Context(), c, ddpm.InputPerturbation(0.1))
+	bias := must(lab.Store().Bias(t.Context(), experiments.Runs{a, b}, 3, 5, 10))
+	for _, f := range []*plots.Figure{
+		must(plots.SampleGrid(lab.Samples(t.Context(), a, 4, 3), lab.Samples(t.Context(), b, 2, 2))),
+		must(plots.DriftCurve(bias)), must(plots.NormCurve(bias)), must(plots.ErrorCurve(bias)),
+	} {
+		f.Bundle()
+	}
+	all, err := plots.Verify(t.Context(), lab, "")
+	if err != nil || len(all) != 4 {
+		t.Fatalf("got %v, error %v, want four figures", all, err)
+	}
+	for _, v := range all {
+		if !v.OK() || len(v.Figure.Runs) != 2 || v.Figure.Runs[0] != a.ID {
+			t.Errorf("got %+v, want it verified, of both runs", v)
+		}
+	}
+	// Trained on, a network draws other images.
+	c.Iterations = 5
+	other := lab.Train(t.Context(), c, ddpm.ADM())
+	db, err := sql.Open("sqlite3", lab.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("UPDATE figure_run SET run = ? WHERE run = ?", other.ID, a.ID); err != nil {
+		t.Fatal(err)
+	}
+	if all, err = plots.Verify(t.Context(), lab, ""); err != nil || len(all) != 4 {
+		t.Fatalf("got %v, error %v", all, err)
+	}
+	for _, v := range all {
+		if v.OK() || v.Points || v.Picture {
+			t.Errorf("got %+v of another run's checkpoint, want numbers and picture changed", v)
+		}
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

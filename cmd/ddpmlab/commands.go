@@ -4,7 +4,7 @@ package main
 var commands = []command{
 	notebookRun, notebookLab, kernelInstall, kernelServe,
 	train, sample, bias, evaluateRef, evaluateNoise, evaluateCompare, evaluate,
-	runsList, runsShow, runsCompare, runsDiff, runsSQL, runsVerify, runsWatch,
+	runsList, runsShow, runsCompare, runsDiff, runsSQL, runsVerify, runsNotebook, runsWatch,
 	runsExport, runsImport, runsPush,
 	sweepPlan, sweepRun, sweepStatus, sweepSlurm,
 	runsTag, runsNote, runsGroup, runsDelete, runsRestore, runsGC, runsMerge, runsCopy,

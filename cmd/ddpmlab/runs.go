@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
+	"os"
 	"strings"
 
 	"ddpmlab/experiments"
@@ -97,6 +99,46 @@ device), the notebook cells that led to the run, artifacts and the protocols of 
 					return printJSON(w.out, d)
 				}
 				return printf(w.out, "%v\n", d)
+			})
+		}
+	},
+}
+
+var runsNotebook = command{
+	name:     "runs notebook",
+	args:     "RUN",
+	synopsis: "Write a notebook that repeats a run",
+	help: `It trains with the configuration and variant of the run, as another attempt, and compares the numbers with those that
+were recorded. Configuration, variant and numbers stand in the notebook, so that it needs no database that has the run; the cells that
+led to the run, and what its working tree had beyond the commit, are quoted.`,
+	examples: []string{"runs notebook 01JZ8M", "runs notebook 01JZ8M --out again.ipynb", "notebook run again.ipynb"},
+	setup: func(f *flag.FlagSet) action {
+		out := f.String("out", "", "write to `FILE`; default: run-ID.ipynb")
+		db := dbFlag(f)
+		return func(ctx context.Context, args []string, w world) error {
+			return withExisting(*db, 0, func(s *experiments.Store) error {
+				r, err := s.Run(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				text, err := s.Notebook(ctx, r.ID)
+				if err != nil {
+					return err
+				}
+				path := *out
+				if path == "" {
+					path = "run-" + r.ID + ".ipynb"
+				}
+				if _, err := os.Stat(path); err == nil { // somebody may have worked in it
+					return fmt.Errorf("%s exists; name another file by --out", path)
+				}
+				if err := checkOut("--out", path); err != nil {
+					return err
+				}
+				if err := writeFile(path, text); err != nil {
+					return err
+				}
+				return printf(w.out, "%s repeats run %s: `ddpmlab notebook run %[1]s`, or open it in Jupyter\n", path, r.ID)
 			})
 		}
 	},

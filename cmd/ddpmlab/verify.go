@@ -16,8 +16,9 @@ var runsVerify = command{
 	name:     "runs verify",
 	args:     "[FIGURE]",
 	synopsis: "Draw figures again from the data and compare",
-	help: `A figure is recorded with its runs when it is shown in a notebook or saved. FIGURE is its id or the beginning, or an
-SVG file that was saved; without it, all figures are verified. Exits with 1 when one has changed.
+	help: `A figure is recorded with its runs when it is shown in a notebook or saved: curves, grids of samples, the drift and errors of
+exposure bias. FIGURE is its id or the beginning, or an SVG file that was saved; without it, all figures are verified.
+Samples that are not kept are drawn again from the checkpoints. Exits with 1 when a figure has changed.
 
 With --json: an array of {figure, points, picture, problem}.`,
 	examples: []string{"runs verify", "runs verify 3f8a", "runs verify fd.svg --json"},
@@ -34,7 +35,9 @@ With --json: an array of {figure, points, picture, problem}.`,
 				id = fmt.Sprintf("%x", sha256.Sum256(text))
 			}
 			return withExisting(*db, 0, func(s *experiments.Store) error {
-				all, err := plots.VerifyIn(ctx, s, id)
+				shown, done := watch(ctx, w)
+				all, err := plots.VerifyIn(shown, s, id)
+				done()
 				if err != nil {
 					return err
 				}

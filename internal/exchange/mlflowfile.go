@@ -168,6 +168,9 @@ func (r *Run) allTags() map[string]string {
 	if r.Note != "" {
 		tags[tagNote] = r.Note
 	}
+	if r.Parent != "" {
+		tags[tagParent] = r.Parent
+	}
 	maps.Copy(tags, r.Tags)
 	return tags
 }
@@ -293,6 +296,8 @@ func ReadMLflow(ctx context.Context, path string) (runs []Run, err error) {
 		if name := r.Tags[tagName]; name != "" {
 			r.Name = name
 		}
+		r.Parent = r.Tags[tagParent]
+		delete(r.Tags, tagParent)
 		delete(r.Tags, tagNote)
 		delete(r.Tags, tagName)
 		delete(r.Tags, tagUser)

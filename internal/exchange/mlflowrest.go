@@ -55,6 +55,11 @@ func (s *Server) Push(ctx context.Context, experiment string, r Run) (id string,
 	if err != nil {
 		return "", err
 	}
+	if r.Parent != "" { // as the server names it, if it was pushed
+		if r.Parent, _, _, err = s.find(ctx, exp, r.Parent); err != nil {
+			return "", err
+		}
+	}
 	if id == "" {
 		if id, uri, err = s.create(ctx, exp, r); err != nil {
 			return "", err

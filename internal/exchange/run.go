@@ -14,6 +14,7 @@ import (
 type Run struct {
 	ID       string // 32 lower-case hex digits for MLflow; else as its tracker names it
 	Name     string
+	Parent   string // ID of the run that it is nested under, or ""
 	Status   Status
 	Started  time.Time
 	Finished time.Time // zero while it runs
