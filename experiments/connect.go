@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"net/url"
 	"os"
 	"time"
@@ -18,8 +19,9 @@ type connector struct{ dsn string }
 func (c connector) Connect(context.Context) (driver.Conn, error) { return c.Driver().Open(c.dsn) }
 
 func (connector) Driver() driver.Driver {
+	err := registerPointRows()
 	return &sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
-		return c.RegisterFunc("unpack", unpack, true)
+		return errors.Join(err, c.RegisterFunc("unpack", unpack, true))
 	}}
 }
 

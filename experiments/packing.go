@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
-	"time"
 )
 
 // packLeast is from how many points on a series of a finished run is packed. Shorter ones
@@ -26,7 +25,6 @@ const (
 			tail = ` + meanTail + `
 		WHERE n IS NULL AND run = (SELECT id FROM run WHERE id = ? AND status IN ('finished', 'diverged'))`
 	selectLong   = `SELECT id FROM series WHERE run = ? AND n >= ? AND EXISTS (SELECT 1 FROM point_row WHERE series = series.id)`
-	selectOldest = `SELECT step, time, value FROM point_row WHERE series = ? ORDER BY step LIMIT ?`
 	insertPack   = `INSERT INTO point_pack (series, first, last, n, body) VALUES (?, ?, ?, ?, ?)`
 	deleteOldest = `DELETE FROM point_row WHERE series = ? AND step <= ?`
 )
@@ -74,26 +72,9 @@ func (s *Store) pack(ctx context.Context, run string) error {
 // packOldest moves the oldest points of a series that are rows into a pack, and returns
 // their number.
 func packOldest(ctx context.Context, tx *sql.Tx, series int64) (int, error) {
-	rows, err := tx.QueryContext(ctx, selectOldest, series, packPoints)
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	var points []Point
-	for rows.Next() {
-		var p Point
-		var micros int64
-		var value sql.NullFloat64
-		if err := rows.Scan(&p.Step, &micros, &value); err != nil {
-			return 0, err
-		}
-		if p.Time, p.Value = time.UnixMicro(micros), value.Float64; !value.Valid {
-			p.Value = math.NaN()
-		}
-		points = append(points, p)
-	}
+	points, err := appendRows(ctx, tx, make([]Point, 0, packPoints), series, math.MinInt64, packPoints)
 	n := len(points)
-	if err := rows.Err(); err != nil || n == 0 {
+	if err != nil || n == 0 {
 		return 0, err
 	}
 	first, last := points[0].Step, points[n-1].Step

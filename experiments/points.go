@@ -4,13 +4,10 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
-	"time"
 )
 
 // number is a stored REAL, or the text NaN that stands in a query for NULL.
@@ -34,7 +31,6 @@ func (n *number) Scan(src any) error {
 const (
 	selectSeries = `SELECT max(id) FROM series WHERE run = ? AND context = ? AND key = ?`
 	selectPacks  = `SELECT body FROM point_pack WHERE series = ? ORDER BY first`
-	selectRows   = `SELECT step, time, value FROM point_row WHERE series = ? ORDER BY step`
 	countPoints  = `SELECT coalesce((SELECT sum(n) FROM point_pack WHERE series = ?1), 0) + (SELECT count(*) FROM point_row WHERE series = ?1)`
 )
 
@@ -56,13 +52,8 @@ func (s *Store) Points(ctx context.Context, run, name string) ([]Point, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, explain(s.path, err)
-	}
-	defer conn.Close()
 	// One transaction, or points could be packed between the two looks at them.
-	tx, err := conn.BeginTx(ctx, nil)
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, explain(s.path, err)
 	}
@@ -72,71 +63,52 @@ func (s *Store) Points(ctx context.Context, run, name string) ([]Point, error) {
 	if err := tx.QueryRowContext(ctx, selectSeries, run, where, key).Scan(&id); err != nil || !id.Valid {
 		return nil, explain(s.path, err)
 	}
-	var points []Point
-	err = conn.Raw(func(c any) (err error) {
-		points, err = readPoints(ctx, c.(driver.QueryerContext), id.Int64)
-		return err
-	})
+	points, err := readPoints(ctx, tx, id.Int64)
 	return points, explain(s.path, err)
 }
 
-// readPoints reads the points of a series, below database/sql: its conversions take longer
-// than SQLite itself, and a series may have millions of points.
-func readPoints(ctx context.Context, c driver.QueryerContext, series int64) (points []Point, err error) {
-	err = eachRow(ctx, c, countPoints, series, func(row []driver.Value) error {
-		if n := row[0].(int64); n > 0 {
-			points = make([]Point, 0, n)
-		}
-		return nil
-	})
-	if err != nil {
+// rowsOfPoints is how many rows of points are read at once.
+const rowsOfPoints = 1 << 16
+
+// readPoints reads the points of a series: those in packs, and those that are rows.
+func readPoints(ctx context.Context, tx *sql.Tx, series int64) (points []Point, err error) {
+	var n int
+	if err := tx.QueryRowContext(ctx, countPoints, series).Scan(&n); err != nil || n == 0 {
 		return nil, err
 	}
-	err = eachRow(ctx, c, selectPacks, series, func(row []driver.Value) (err error) {
-		points, err = decodePack(points, row[0].([]byte))
-		return err
-	})
-	if err != nil {
+	if points, err = readPacks(ctx, tx, make([]Point, 0, n), series); err != nil {
 		return nil, err
 	}
 	packed := len(points)
-	err = eachRow(ctx, c, selectRows, series, func(row []driver.Value) error {
-		value, ok := row[2].(float64)
-		if !ok {
-			value = math.NaN()
+	for from := int64(math.MinInt64); len(points) < n; from = points[len(points)-1].Step + 1 {
+		before := len(points)
+		if points, err = appendRows(ctx, tx, points, series, from, rowsOfPoints); err != nil {
+			return nil, err
 		}
-		points = append(points, Point{row[0].(int64), time.UnixMicro(row[1].(int64)), value})
-		return nil
-	})
+		if len(points) == before {
+			return nil, fmt.Errorf("series %d has %d points of %d", series, before, n)
+		}
+	}
 	if packed > 0 && packed < len(points) && points[packed-1].Step >= points[packed].Step {
 		slices.SortStableFunc(points, func(a, b Point) int { return cmp.Compare(a.Step, b.Step) })
 	}
-	return points, err
+	return points, nil
 }
 
-// eachRow calls use for each row of a query with one argument. The row's bytes are its
-// until the next row. The driver watches for a cancellation at each row, which takes a
-// tenth of the time; here it is looked for now and then.
-func eachRow(ctx context.Context, c driver.QueryerContext, query string, arg int64, use func([]driver.Value) error) error {
-	rows, err := c.QueryContext(context.WithoutCancel(ctx), query, []driver.NamedValue{{Ordinal: 1, Value: arg}})
+func readPacks(ctx context.Context, tx *sql.Tx, points []Point, series int64) ([]Point, error) {
+	rows, err := tx.QueryContext(ctx, selectPacks, series)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
-	row := make([]driver.Value, len(rows.Columns()))
-	for n := 0; ; n++ {
-		if n%4096 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+	for rows.Next() {
+		var body sql.RawBytes
+		if err := rows.Scan(&body); err != nil {
+			return nil, err
 		}
-		switch err := rows.Next(row); err {
-		case nil:
-		case io.EOF:
-			return nil
-		default:
-			return err
-		}
-		if err := use(row); err != nil {
-			return err
+		if points, err = decodePack(points, body); err != nil {
+			return nil, err
 		}
 	}
+	return points, rows.Err()
 }

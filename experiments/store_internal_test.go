@@ -112,6 +112,52 @@ func TestManyPoints(t *testing.T) {
 	}
 }
 
+// Rows come back as the database has them, also beyond those that are read at once, and at
+// the ends of what a step can be.
+func TestPointRows(t *testing.T) {
+	s := testStore(t)
+	a, _, err := s.begin(t.Context(), testOrder(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.start(t.Context())
+	defer a.finish(StatusInterrupted, 1, "")
+	odd := []float64{math.NaN(), math.Inf(1), math.Copysign(0, -1), 5e-324, 0.1}
+	a.Record(math.MinInt64, MetricLoss, 1)
+	for i := range int64(2*rowsOfPoints + 3) {
+		a.Record(3*i-7, MetricLoss, odd[i%5])
+	}
+	a.Record(math.MaxInt64, MetricLoss, math.Inf(-1))
+	got, err := s.Points(t.Context(), a.run, MetricLoss)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.read.Query("SELECT step, time, value FROM point_row ORDER BY step")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	n := 0
+	for ; rows.Next(); n++ {
+		var step, micros int64
+		var value sql.NullFloat64
+		if err := rows.Scan(&step, &micros, &value); err != nil {
+			t.Fatal(err)
+		}
+		if n >= len(got) {
+			continue
+		}
+		p := got[n]
+		same := math.Float64bits(p.Value) == math.Float64bits(value.Float64) && value.Valid || math.IsNaN(p.Value) && !value.Valid
+		if p.Step != step || p.Time.UnixMicro() != micros || !same {
+			t.Fatalf("point %d: got %v, want %d %d %v", n, p, step, micros, value)
+		}
+	}
+	if n != len(got) || n != 2*rowsOfPoints+5 {
+		t.Errorf("got %d points, want %d", len(got), n)
+	}
+}
+
 // A recorder that is faster than the disk waits; nothing is dropped.
 func TestBackPressure(t *testing.T) {
 	s := testStore(t)
