@@ -9,6 +9,8 @@ import (
 	"os"
 	"time"
 
+	"ddpmlab/internal/pointrows"
+
 	"github.com/mattn/go-sqlite3"
 )
 
@@ -19,7 +21,7 @@ type connector struct{ dsn string }
 func (c connector) Connect(context.Context) (driver.Conn, error) { return c.Driver().Open(c.dsn) }
 
 func (connector) Driver() driver.Driver {
-	err := registerPointRows()
+	err := pointrows.Register()
 	return &sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
 		return errors.Join(err, c.RegisterFunc("unpack", unpack, true))
 	}}

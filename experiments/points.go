@@ -8,6 +8,9 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
+
+	"ddpmlab/internal/pointrows"
 )
 
 // number is a stored REAL, or the text NaN that stands in a query for NULL.
@@ -30,6 +33,8 @@ func (n *number) Scan(src any) error {
 
 const (
 	selectSeries = `SELECT max(id) FROM series WHERE run = ? AND context = ? AND key = ?`
+	selectRows   = `SELECT step, time, value FROM point_row WHERE series = ? AND step >= ? ORDER BY step LIMIT ?`
+	selectBlock  = `SELECT point_rows(step, time, value) FROM (` + selectRows + `)`
 	selectPacks  = `SELECT body FROM point_pack WHERE series = ? ORDER BY first`
 	countPoints  = `SELECT coalesce((SELECT sum(n) FROM point_pack WHERE series = ?1), 0) + (SELECT count(*) FROM point_row WHERE series = ?1)`
 )
@@ -93,6 +98,52 @@ func readPoints(ctx context.Context, tx *sql.Tx, series int64) (points []Point, 
 		slices.SortStableFunc(points, func(a, b Point) int { return cmp.Compare(a.Step, b.Step) })
 	}
 	return points, nil
+}
+
+// appendRows appends to points the first rows of a series from a step on, at most so many.
+func appendRows(ctx context.Context, tx *sql.Tx, points []Point, series, from int64, most int) ([]Point, error) {
+	if pointrows.Available {
+		return appendBlock(ctx, tx, points, series, from, most)
+	}
+	return appendEachRow(ctx, tx, points, series, from, most)
+}
+
+func appendBlock(ctx context.Context, tx *sql.Tx, points []Point, series, from int64, most int) ([]Point, error) {
+	rows, err := tx.QueryContext(ctx, selectBlock, series, from, most)
+	if err != nil {
+		return points, err
+	}
+	defer rows.Close()
+	for rows.Next() { // one
+		var block sql.RawBytes
+		if err := rows.Scan(&block); err != nil {
+			return points, err
+		}
+		for i := range pointrows.Count(block) {
+			step, micros, value := pointrows.At(block, i)
+			points = append(points, Point{step, time.UnixMicro(micros), value})
+		}
+	}
+	return points, rows.Err()
+}
+
+func appendEachRow(ctx context.Context, tx *sql.Tx, points []Point, series, from int64, most int) ([]Point, error) {
+	rows, err := tx.QueryContext(ctx, selectRows, series, from, most)
+	if err != nil {
+		return points, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p Point
+		var micros int64
+		var value number
+		if err := rows.Scan(&p.Step, &micros, &value); err != nil {
+			return points, err
+		}
+		p.Time, p.Value = time.UnixMicro(micros), float64(value)
+		points = append(points, p)
+	}
+	return points, rows.Err()
 }
 
 func readPacks(ctx context.Context, tx *sql.Tx, points []Point, series int64) ([]Point, error) {

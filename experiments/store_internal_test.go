@@ -132,29 +132,26 @@ func TestPointRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := s.read.Query("SELECT step, time, value FROM point_row ORDER BY step")
+	tx, err := s.read.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
-	n := 0
-	for ; rows.Next(); n++ {
-		var step, micros int64
-		var value sql.NullFloat64
-		if err := rows.Scan(&step, &micros, &value); err != nil {
-			t.Fatal(err)
-		}
-		if n >= len(got) {
-			continue
-		}
-		p := got[n]
-		same := math.Float64bits(p.Value) == math.Float64bits(value.Float64) && value.Valid || math.IsNaN(p.Value) && !value.Valid
-		if p.Step != step || p.Time.UnixMicro() != micros || !same {
-			t.Fatalf("point %d: got %v, want %d %d %v", n, p, step, micros, value)
+	defer tx.Rollback()
+	want, err := appendEachRow(t.Context(), tx, nil, 1, math.MinInt64, math.MaxInt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(want) != 2*rowsOfPoints+5 || len(got) != len(want) {
+		t.Fatalf("got %d points, one by one %d, want %d", len(got), len(want), 2*rowsOfPoints+5)
+	}
+	for i, p := range got {
+		q := want[i]
+		if same := math.Float64bits(p.Value) == math.Float64bits(q.Value) || math.IsNaN(p.Value) && math.IsNaN(q.Value); !same || p.Step != q.Step || !p.Time.Equal(q.Time) {
+			t.Fatalf("point %d: got %v, want %v", i, p, q)
 		}
 	}
-	if n != len(got) || n != 2*rowsOfPoints+5 {
-		t.Errorf("got %d points, want %d", len(got), n)
+	if p := got[2]; p.Step != -4 || !math.IsInf(p.Value, 1) {
+		t.Errorf("got %v, want step -4 with an infinity", p)
 	}
 }
 

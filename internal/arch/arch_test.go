@@ -60,6 +60,7 @@ var rules = []rule{
 	{"internal/suggest", nil},
 	{"internal/exchange", []string{"internal/tfevents", "internal/protowire"}},
 	{"internal/parquet", nil},
+	{"internal/pointrows", nil},
 	{"internal/tfevents", []string{"internal/protowire"}},
 	{"internal/protowire", nil},
 	{"internal/arch", nil},
@@ -73,12 +74,12 @@ var homes = []struct {
 	folders []string
 }{
 	{"database/sql", []string{"experiments", "internal/exchange", "kernel/history", "kernel/symbols"}}, // a cell may, too
-	{"github.com/mattn/go-sqlite3", []string{"experiments", "internal/exchange", "kernel/history"}},
+	{"github.com/mattn/go-sqlite3", []string{"experiments", "internal/exchange", "internal/pointrows", "kernel/history"}},
 	{"github.com/go-zeromq/", []string{"kernel"}},
 	{"github.com/cosmos72/gomacro", []string{"kernel", "kernel/symbols", "kernel/symbols/gen"}},
 	{"gonum.org/v1/plot", []string{"plots", "kernel/symbols"}},
 	{"gorgonia.org/", []string{"ddpm/engine/...", "ddpm/unet"}},
-	{"C", []string{"ddpm/engine/cpu", "ddpm/engine/cuda/...", "ddpm/fid/dense", "internal/bench", "kernel/crash"}},
+	{"C", []string{"ddpm/engine/cpu", "ddpm/engine/cuda/...", "ddpm/fid/dense", "internal/bench", "internal/pointrows", "kernel/crash"}},
 }
 
 func TestArrows(t *testing.T) {

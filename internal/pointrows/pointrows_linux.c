@@ -1,5 +1,5 @@
 // The aggregate function point_rows(step, time, value) of every connection: its rows as 24 bytes
-// each, in their order. It is called inside SQLite; a row that crosses into Go takes three times as long.
+// each, in their order.
 
 #include <math.h>
 #include <stdint.h>
