@@ -1,6 +1,6 @@
 # What the README's two commands do not need.
 
-.PHONY: test ci cuda kernels test-cuda generate test-clients test-jupyter test-neon test-mlflow torture
+.PHONY: test ci cuda gpu-kit kernels test-cuda generate test-clients test-jupyter test-neon test-mlflow torture
 
 test:
 	go test ./...
@@ -16,6 +16,18 @@ CUDA := CGO_CFLAGS="-O2 -g -I$(CUDRV)/include" CGO_LDFLAGS="-L$(CUDRV)/lib"
 cuda:
 	$(CUDA) go build -tags ddpmcuda -o bin/ ./cmd/ddpmlab
 
+# The folder gpukit: the acceptance test for a machine with a GPU and without Go. It needs the C library of 2022 or newer
+# (glibc 2.35) and nothing else.
+gpu-kit:
+	rm -rf gpukit
+	mkdir gpukit
+	$(CUDA) go build -tags ddpmcuda -ldflags '-s -w' -o gpukit/ ./cmd/ddpmlab
+	cp internal/gpukit/kit/* gpukit/
+	! readelf -d gpukit/ddpmlab | grep NEEDED | grep -Ev '\[(libc|libm|libdl|libpthread|ld-linux-x86-64)\.so\.[0-9]\]'
+	! readelf -V gpukit/ddpmlab | grep -oE 'GLIBC_2\.[0-9]+' | sort -uV | grep -E '_2\.(3[6-9]|[4-9][0-9])$$'
+	xz -1 -T0 gpukit/ddpmlab
+	test $$(du -sm gpukit | cut -f1) -lt 30 # MiB
+
 # The GPU's kernels, compiled with nvcc from PyPI, to be checked in with their sources.
 kernels:
 	ddpm/engine/cuda/kernels/build
@@ -23,13 +35,17 @@ kernels:
 # The GPU path without a GPU: on a test double of the driver, which runs the same kernels compiled by g++.
 FAKE := $(or $(TMPDIR),/tmp)/ddpmlab-fakecuda
 
-test-cuda:
+test-cuda: gpu-kit
 	@mkdir -p $(FAKE)
 	g++ -std=c++17 -O2 -fPIC -mtls-dialect=gnu2 -shared -pthread -Wall -Wextra -Werror -o $(FAKE)/libcuda.so.1 \
 		ddpm/engine/cuda/fake/*.cc -x c++ ddpm/engine/cuda/kernels/all.cu
 	$(CUDA) go vet -tags ddpmcuda ./ddpm ./ddpm/engine/cuda/... ./ddpm/engine/device
 	$(CUDA) DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 go test -tags ddpmcuda ./ddpm/engine/cuda/... ./ddpm/engine/device
 	$(CUDA) DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 go test -tags ddpmcuda -run CUDA ./ddpm
+	rm -rf $(FAKE)/kit
+	DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 OUT=$(FAKE)/kit gpukit/correctness --small
+	DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 OUT=$(FAKE)/kit gpukit/speed --small
+	gpukit/ddpmlab gpu report $(FAKE)/kit/report.json
 
 # Tests that install programs of their own, as root with apt-get. CI runs them last.
 test-clients: test-jupyter test-neon test-mlflow

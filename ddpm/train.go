@@ -212,6 +212,18 @@ func (t *trainer) checkResume() error {
 	return nil
 }
 
+// Program is what Train runs for each micro-batch: the loss of v and its gradients.
+func Program(cfg Config, v Variant) (*engine.Program, error) {
+	if err := errors.Join(cfg.Validate(), v.Validate()); err != nil {
+		return nil, err
+	}
+	spec, _, err := trainSpec(cfg, v.Normal(), false)
+	if err != nil {
+		return nil, fmt.Errorf("build loss: %w", err)
+	}
+	return engine.Compile(spec)
+}
+
 // trainSpec is the training program: the loss of v with its gradients, which are scaled by a
 // last input if wanted. Its inputs are those of trainer.setInputs, its outputs have the keys
 // returned.

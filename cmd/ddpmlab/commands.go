@@ -11,5 +11,6 @@ var commands = []command{
 	checkpointInspect, checkpointConvert,
 	dataList, dataInfo, dataFetch, dataTrainExtractor,
 	benchEngine, benchEvaluate, benchStore, benchKernel, benchWorker,
+	gpuCheck, gpuSpeed, gpuReport, gpuPhase,
 	doctor, version,
 }

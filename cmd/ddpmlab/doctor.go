@@ -126,10 +126,7 @@ func checkGPU() []check {
 	case r.Err != nil:
 		return []check{{Name: "GPU driver", State: stateOptional, Value: r.Err.Error() + "; the processor is used"}}
 	}
-	driver.Value = fmt.Sprintf("%s, CUDA %d.%d", r.Library, r.Version/1000, r.Version%1000/10)
-	if r.Missing > 0 {
-		driver.Value += fmt.Sprintf(", without %d calls that are never made", r.Missing)
-	}
+	driver.Value = r.String()
 	checks := []check{driver}
 	for i, d := range r.Devices {
 		value := d.String()

@@ -64,7 +64,8 @@ var rules = []rule{
 	{"internal/tfevents", []string{"internal/protowire"}},
 	{"internal/protowire", nil},
 	{"internal/arch", nil},
-	{"internal/bench", []string{"ddpm", "ddpm/engine/...", "ddpm/inception", "ddpm/unet", "ddpm/philox", "internal/render"}},
+	{"internal/gpukit", []string{"experiments", "ddpm", "ddpm/data", "ddpm/engine/...", "ddpm/philox", "internal/bench", "internal/render"}},
+	{"internal/bench", []string{"ddpm", "ddpm/data", "ddpm/engine/...", "ddpm/inception", "ddpm/unet", "ddpm/philox", "internal/render"}},
 	{"notebooks", []string{"ddpm", "experiments", "kernel/kerneltest"}},
 }
 

@@ -1,5 +1,6 @@
-// Package bench measures the CPU engine: steps of training and sampling beside the same
-// in PyTorch, rates of single operations beside the machine's peak, memory.
+// Package bench measures the engine: steps of training and sampling beside the same in
+// PyTorch, on the processor or on the GPU; on the processor also rates of single
+// operations beside the machine's peak, and memory.
 //
 // Each work runs in processes of its own, ours (Work) and one for each mode of PyTorch
 // (peer.py), which speak one protocol and take turns on the same cores. Ours run
@@ -27,6 +28,8 @@ import (
 type Options struct {
 	Only    *regexp.Regexp // names of works; nil: all
 	Threads int            // of both sides; 0: one a core
+	Device  string         // of both sides: cpu, which "" means too, or cuda
+	Small   bool           // on cuda: a network of seconds for the test double of the driver
 	Worker  []string       // the command that runs Work
 	Python  string         // an interpreter that has PyTorch; "": ours alone
 	Quick   bool           // torch.compile for the first network only
@@ -89,6 +92,9 @@ const (
 
 var modes = []mode{{f32, false}, {bf16, false}, {f32, true}, {bf16, true}}
 
+// gpuModes leaves out float32, which no GPU is bought for.
+var gpuModes = []mode{{bf16, false}, {bf16, true}}
+
 // Run measures.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	b, done, err := newBench(o)
@@ -96,13 +102,16 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer done()
-	for _, w := range works() {
+	for _, w := range o.works() {
 		if !b.wants(w.name()) {
 			continue
 		}
 		if err := b.measure(ctx, w); err != nil {
 			return b.report, fmt.Errorf("%s: %w", w.name(), err)
 		}
+	}
+	if o.Device == cuda {
+		return b.report, nil
 	}
 	return b.report, b.roofline(ctx)
 }
@@ -149,7 +158,7 @@ type bench struct {
 
 // job is what both sides are given.
 func (b *bench) job(w work) (job, error) {
-	j := job{Kind: w.kind, Batch: w.batch, Model: w.model, Threads: b.o.Threads, Shapes: w.shapes(), Weights: b.weights[w.net]}
+	j := job{Kind: w.kind, Batch: w.batch, Model: w.model, Device: cmp.Or(b.o.Device, "cpu"), Threads: b.o.Threads, Shapes: w.shapes(), Weights: b.weights[w.net]}
 	if j.Weights == "" {
 		j.Weights = filepath.Join(b.dir, w.net)
 		if err := writeWeights(j.Weights, w.model); err != nil {

@@ -179,7 +179,7 @@ func TestNets(t *testing.T) {
 		t.Errorf("cifar10 has %d weights, want the paper's 57 million: 57,091,203", got)
 	}
 	names := map[string]bool{}
-	for _, w := range works() {
+	for _, w := range (Options{}).works() {
 		if err := w.config().Validate(); err != nil || names[w.name()] {
 			t.Errorf("%s: %v, or named twice", w.name(), err)
 		}

@@ -38,6 +38,19 @@ var nets = []net{
 	}},
 }
 
+// cuda is the device that has works of its own.
+const cuda = "cuda"
+
+// gpuNets are the network of the GPU's works, the paper's for CIFAR-10 at the paper's batch,
+// and the toy preset's for the test double of the driver.
+var gpuNets = map[bool]net{
+	false: {"cifar10", 128, 128, nets[3].model},
+	true: {"toy", 2, 2, unet.Config{
+		Size: 8, InChannels: 1, OutChannels: 1, Channels: 16, Mult: []int{1, 2},
+		ResBlocks: 1, Attention: []int{4}, HeadChannels: 16, Groups: 8,
+	}},
+}
+
 // Kinds of work.
 const (
 	step    = "step"    // a training step of ADM
@@ -61,10 +74,17 @@ type work struct {
 func (w work) name() string { return fmt.Sprintf("%s/%s-b%d", w.kind, w.net, w.batch) }
 
 // works lists what is compared with PyTorch, in the order of the table.
-func works() []work {
+func (o Options) works() []work {
 	var all []work
 	add := func(kind string, n net, batch int) {
 		all = append(all, work{kind: kind, net: n.name, batch: batch, model: n.model})
+	}
+	if o.Device == cuda {
+		n := gpuNets[o.Small]
+		add(step, n, n.batch)
+		add(gp, n, n.batch)
+		add(forward, n, n.sampleBatch)
+		return all
 	}
 	for _, n := range nets {
 		add(step, n, n.batch)

@@ -91,7 +91,7 @@ class UNet(nn.Module):
 
     def forward(self, x, t):
         half = self.c["channels"] // 2
-        angle = t[:, None].float() * torch.exp(-math.log(10000) * torch.arange(half) / half)
+        angle = t[:, None].float() * torch.exp(-math.log(10000) * torch.arange(half, device=t.device) / half)
         emb = self.time(torch.cat([angle.cos(), angle.sin()], -1))
         h = self.first(x)
         skips = [h]
@@ -123,20 +123,20 @@ def load(net, job):
 
 
 def network(job, layout):
-    return load(UNet(job["model"]), job).to(memory_format=getattr(torch, layout))
+    return load(UNet(job["model"]), job).to(job["device"], memory_format=getattr(torch, layout))
 
 
 def check(job):
     """The output for the job's images, NHWC."""
-    c = job["model"]
-    x = torch.tensor(job["x"]).reshape(-1, c["size"], c["size"], c["in_channels"]).permute(0, 3, 1, 2)
+    c, device = job["model"], job["device"]
+    x = torch.tensor(job["x"], device=device).reshape(-1, c["size"], c["size"], c["in_channels"]).permute(0, 3, 1, 2)
     net = network(job, "contiguous_format").eval()
     with torch.no_grad(), precision(job):
-        return net(x, torch.tensor(job["t"])).float().permute(0, 2, 3, 1).flatten().tolist()
+        return net(x, torch.tensor(job["t"], device=device)).float().permute(0, 2, 3, 1).flatten().tolist()
 
 
 def precision(job):
-    return torch.autocast("cpu", torch.bfloat16, enabled=job["precision"] == "bf16")
+    return torch.autocast(job["device"], torch.bfloat16, enabled=job["precision"] == "bf16")
 
 
 def adamw(job, params):
@@ -157,26 +157,26 @@ def adamw(job, params):
 
 def training(job, layout):
     """One training step: fresh noise, loss, gradients, AdamW, moving average."""
-    c, batch = job["model"], job["batch"]
+    c, batch, device = job["model"], job["batch"], job["device"]
     net = network(job, layout).train()
     model = torch.compile(net) if job["compile"] else net
     params = list(net.parameters())
     ema = [p.detach().clone() for p in params]
     optimizer = torch.optim.AdamW(params, 1e-4, weight_decay=0, **adamw(job, params))
-    x0 = torch.rand(batch, c["in_channels"], c["size"], c["size"]).mul(2).sub(1).to(memory_format=getattr(torch, layout))
-    alpha_bar = torch.linspace(1, 0, 1001)[:-1]
+    x0 = torch.rand(batch, c["in_channels"], c["size"], c["size"], device=device).mul(2).sub(1).to(memory_format=getattr(torch, layout))
+    alpha_bar = torch.linspace(1, 0, 1001, device=device)[:-1]
     penalty = job["kind"] == "gp"
 
     def step():
         eps = torch.randn_like(x0)
-        t = torch.randint(0, 1000, (batch,))
+        t = torch.randint(0, 1000, (batch,), device=device)
         a = alpha_bar[t][:, None, None, None]
         xt = (a.sqrt() * x0 + (1 - a).sqrt() * eps).requires_grad_(penalty)
         with precision(job):
             out = model(xt, t)
         loss = F.mse_loss(out.float(), eps)
         if penalty:  # Eq. 9: double backpropagation
-            v = torch.randint(0, 2, out.shape).float() * 2 - 1
+            v = torch.randint(0, 2, out.shape, device=device).float() * 2 - 1
             (gx,) = torch.autograd.grad((v * out.float()).sum(), xt, create_graph=True)
             loss = loss + 1e-6 * gx.square().sum() / batch
         optimizer.zero_grad()
@@ -190,14 +190,14 @@ def training(job, layout):
 
 def sampling(job, layout):
     """One step of the reverse chain, which is one forward pass."""
-    c, batch = job["model"], job["batch"]
+    c, batch, device = job["model"], job["batch"], job["device"]
     net = network(job, layout).eval()
     model = torch.compile(net) if job["compile"] else net
-    x = torch.randn(batch, c["in_channels"], c["size"], c["size"]).to(memory_format=getattr(torch, layout))
+    x = torch.randn(batch, c["in_channels"], c["size"], c["size"], device=device).to(memory_format=getattr(torch, layout))
 
     def step():
         with torch.no_grad(), precision(job):
-            model(x, torch.full((batch,), 500))
+            model(x, torch.full((batch,), 500, device=device))
 
     return step
 
@@ -207,6 +207,8 @@ def seconds(f, n=1):
     for _ in range(n):
         start = time.perf_counter()
         f()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return times
 

@@ -29,6 +29,10 @@ func (b *bench) startTheirs(ctx context.Context, w work, j job, ours *side) ([]*
 	}
 	var all []*side
 	layout := map[string][]string{} // by precision, what eager mode found faster
+	layouts, modes := layouts, modes
+	if b.o.Device == cuda {
+		layouts, modes = layouts[:1], gpuModes
+	}
 	for _, m := range modes {
 		if b.o.Quick && m.compile && w.net != nets[0].name {
 			continue

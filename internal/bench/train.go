@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"ddpmlab/ddpm"
+	"ddpmlab/ddpm/data"
 	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/philox"
 )
@@ -95,6 +96,9 @@ func (t *training) close() {
 	t.stop()
 	<-t.ended
 }
+
+// Noise is a data set of random images of size×size pixels.
+func Noise(size, channels int) data.Set { return newNoise(size, channels) }
 
 // noise is a data set of random images, all made beforehand.
 type noise struct {

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 
 	"ddpmlab/ddpm"
 	"ddpmlab/ddpm/engine/cpu"
+	"ddpmlab/ddpm/engine/device"
 	"ddpmlab/ddpm/philox"
 	"ddpmlab/ddpm/unet"
 )
@@ -26,6 +28,7 @@ type job struct {
 	Kind    string      `json:"kind"`
 	Batch   int         `json:"batch"`
 	Model   unet.Config `json:"model"`
+	Device  string      `json:"device"`
 	Threads int         `json:"threads"`
 	Weights string      `json:"weights"` // a file: the tensors of the state dict one after another, float32
 	Shapes  [][]int     `json:"shapes"`  // theirs
@@ -46,7 +49,7 @@ type job struct {
 type hello struct {
 	Version string    `json:"version"` // of PyTorch; ours: the device
 	Params  int       `json:"params"`
-	Tiles   bool      `json:"tiles,omitempty"` // ours: whether bf16 pays
+	Tiles   bool      `json:"tiles,omitempty"` // ours: whether bf16 pays, as it does on a GPU
 	Layout  string    `json:"layout,omitempty"`
 	Out     []float32 `json:"out,omitempty"` // of X, NHWC
 	Bytes   int64     `json:"bytes,omitempty"`
@@ -74,7 +77,7 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	if err := read(lines, &j); err != nil {
 		return fmt.Errorf("read the job: %w", err)
 	}
-	device, err := cpu.New(j.Threads)
+	device, err := device.Open(cmp.Or(j.Device, "cpu"), j.Threads)
 	if err != nil {
 		return err
 	}
@@ -82,7 +85,7 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	if j.Kind == evaluate {
 		return workInception(ctx, j, device, lines, answers)
 	}
-	h := hello{Version: device.Name(), Params: j.Model.NumParams(), Tiles: cpu.BFloat16(device)}
+	h := hello{Version: device.Name(), Params: j.Model.NumParams(), Tiles: j.Device == cuda || cpu.BFloat16(device)}
 	weights, err := j.weights()
 	if err != nil {
 		return err

@@ -63,6 +63,7 @@ func init() {
 			"PredictionErrors":     reflect.ValueOf(ddpm.PredictionErrors),
 			"Preset":               reflect.ValueOf(ddpm.Preset),
 			"PresetNames":          reflect.ValueOf(ddpm.PresetNames),
+			"Program":              reflect.ValueOf(ddpm.Program),
 			"ReadCheckpoint":       reflect.ValueOf(ddpm.ReadCheckpoint),
 			"ReadWeights":          reflect.ValueOf(ddpm.ReadWeights),
 			"Rising":               reflect.ValueOf(ddpm.Rising),

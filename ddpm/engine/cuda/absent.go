@@ -13,5 +13,14 @@ var errNotBuilt = errors.New("this ddpmlab was built without the GPU; build it w
 // New fails: this program was built without the tag ddpmcuda.
 func New() (engine.Device, error) { return nil, errNotBuilt }
 
+// Open fails likewise.
+func Open(Options) (engine.Device, error) { return nil, errNotBuilt }
+
 // Inspect reports that this program was built without the tag ddpmcuda.
 func Inspect() Report { return Report{Err: errNotBuilt} }
+
+// Kernels fails likewise.
+func Kernels() ([]Kernel, error) { return nil, errNotBuilt }
+
+// Count fails likewise.
+func Count(*engine.Program) (Numbers, error) { return Numbers{}, errNotBuilt }

@@ -30,6 +30,21 @@ type Report struct {
 	Err     error    // why there is nothing to run on; nil if there is
 }
 
+// String is the library and what CUDA it speaks.
+func (r Report) String() string {
+	s := fmt.Sprintf("%s, CUDA %s", r.Library, versionText(r.Version))
+	if r.Missing > 0 {
+		s += fmt.Sprintf(", without %d calls that are never made", r.Missing)
+	}
+	return s
+}
+
+// versionText is a version of CUDA as people write it.
+func versionText(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
+
+// FakeName is the name of the GPU that the test double of the driver has.
+const FakeName = "fake device"
+
 // Device is one GPU.
 type Device struct {
 	Name            string

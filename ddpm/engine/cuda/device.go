@@ -5,6 +5,8 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"gorgonia.org/cu"
 
@@ -21,8 +23,10 @@ type device struct {
 	functions map[string]cu.Function
 	layouts   map[string][]kernels.Param
 
-	separate bool // every buffer is an allocation of its own; for tests
-	direct   bool // launches without a graph; for tests
+	separate bool // every buffer is an allocation of its own
+	direct   bool // launches without a graph
+	profile  *Profile
+	pending  []timed // launches whose times profile does not have yet
 
 	// failed is the first error of a call that has no error to return. Runs return it:
 	// a GPU that has failed once computes nothing more in this process.
@@ -30,12 +34,37 @@ type device struct {
 }
 
 // New returns the first GPU as a device. It fails if there is none that can be used.
-func New() (engine.Device, error) {
+func New() (engine.Device, error) { return Open(Options{}) }
+
+// Open is New with options.
+func Open(o Options) (engine.Device, error) {
 	d, err := newDevice()
 	if err != nil {
 		return nil, err
 	}
+	d.separate, d.direct, d.profile = o.Separate, o.Direct || o.Profile != nil, o.Profile
 	return d, nil
+}
+
+// Kernels lists the kernels as the first GPU's driver has loaded them, by name.
+func Kernels() ([]Kernel, error) {
+	d, err := newDevice()
+	if err != nil {
+		return nil, err
+	}
+	var all []Kernel
+	err = d.do(func() error {
+		for _, name := range slices.Sorted(maps.Keys(d.functions)) {
+			k := Kernel{Name: name}
+			var err error
+			if k.Registers, k.Local, k.Shared, err = cudrv.Attributes(d.functions[name]); err != nil {
+				return fmt.Errorf("kernel %s: %w", name, err)
+			}
+			all = append(all, k)
+		}
+		return nil
+	})
+	return all, errors.Join(err, d.Close())
 }
 
 func newDevice() (*device, error) {
@@ -85,7 +114,9 @@ func (d *device) Name() string { return d.name }
 
 // Close gives the GPU back. States and programs are closed before.
 func (d *device) Close() error {
-	err := d.thread.do(func() error { return errors.Join(d.stream.Destroy(), d.module.Unload()) })
+	err := d.thread.do(func() error {
+		return errors.Join(d.stream.Synchronize(), d.collect(), d.stream.Destroy(), d.module.Unload())
+	})
 	return errors.Join(err, d.thread.close())
 }
 
@@ -150,8 +181,48 @@ func (m *memory) free() error {
 // pointer is the address of float i.
 func (m *memory) pointer(i int) cu.DevicePtr { return m.at + cu.DevicePtr(4*i) }
 
-// launch queues one kernel. Its arguments must lie as the compiler laid out the parameters.
-func (d *device) launch(c call) error {
+// timed is a launch between two events.
+type timed struct {
+	planned
+	from, to *cudrv.Event
+}
+
+// launch queues one kernel, and events around it if they are wanted.
+func (d *device) launch(c call) error { return d.launchPlanned(planned{call: c}) }
+
+func (d *device) launchPlanned(p planned) error {
+	if d.profile == nil {
+		return d.queue(p.call)
+	}
+	t := timed{planned: p}
+	var err error
+	if t.from, err = cudrv.Record(d.stream); err != nil {
+		return err
+	}
+	if err := d.queue(p.call); err != nil {
+		return errors.Join(err, t.from.Close())
+	}
+	if t.to, err = cudrv.Record(d.stream); err != nil {
+		return errors.Join(err, t.from.Close())
+	}
+	d.pending = append(d.pending, t)
+	return nil
+}
+
+// collect gives the profile what has been waited for.
+func (d *device) collect() error {
+	var errs []error
+	for _, t := range d.pending {
+		s, err := t.to.Since(t.from)
+		errs = append(errs, err, t.from.Close(), t.to.Close())
+		d.profile.add(t.kernel, s, t.flops, float64(t.bytes()))
+	}
+	d.pending = nil
+	return errors.Join(errs...)
+}
+
+// queue queues one kernel. Its arguments must lie as the compiler laid out the parameters.
+func (d *device) queue(c call) error {
 	var a cudrv.Args
 	for _, v := range c.args {
 		switch v := v.(type) {

@@ -106,7 +106,7 @@ func (e *exec) Run(ctx context.Context) error {
 			e.d.failed = fmt.Errorf("%s: run: %w", e.d.name, err)
 			return e.d.failed
 		}
-		return nil
+		return e.d.collect()
 	})
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (e *exec) launch() error {
 // queue launches the kernels one after the other.
 func (e *exec) queue() error {
 	for _, s := range e.plan.steps {
-		if err := e.d.launch(s.call); err != nil {
+		if err := e.d.launchPlanned(s); err != nil {
 			return err
 		}
 	}

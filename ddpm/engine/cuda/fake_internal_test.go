@@ -18,7 +18,7 @@ import (
 // onFake skips on a real driver.
 func onFake(t *testing.T) {
 	t.Helper()
-	if r := Inspect(); len(r.Devices) == 0 || r.Devices[0].Name != "fake device" {
+	if r := Inspect(); len(r.Devices) == 0 || r.Devices[0].Name != FakeName {
 		t.Skip("not the fake driver")
 	}
 }

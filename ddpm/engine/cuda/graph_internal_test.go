@@ -135,6 +135,35 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// What Count counts of a plan that nobody loads is what the loaded one launches and a profile
+// measures.
+func TestCount(t *testing.T) {
+	p := smallNet(t)
+	n, err := Count(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := open(t)
+	d.direct, d.profile = true, &Profile{}
+	trainSmall(t, d)
+	if err := errors.Join(d.do(d.stream.Synchronize), d.do(d.collect)); err != nil {
+		t.Fatal(err)
+	}
+	launches, flops, bytes := 0, 0.0, 0.0
+	for _, k := range d.profile.Times() {
+		launches, flops, bytes = launches+k.Launches, flops+k.Flops, bytes+k.Bytes
+		if !(k.Seconds > 0) {
+			t.Errorf("%s took %g s", k.Name, k.Seconds)
+		}
+	}
+	if launches != 3*n.Launches || flops != 3*n.Flops || n.Flops < 1e4 {
+		t.Errorf("three steps launched %d kernels of %g FLOP; the plan counts %d of %g for one", launches, flops, n.Launches, n.Flops)
+	}
+	if update := 4 * 10 * float64(p.ParamLen); bytes != 3*(n.Bytes-update) {
+		t.Errorf("%g bytes in three steps without updates; the plan counts %g with the update's %g", bytes, n.Bytes, update)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	d := open(t)
 	p := smallNet(t)

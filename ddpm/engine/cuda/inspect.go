@@ -71,6 +71,3 @@ func inspectDevice(i int) (d Device, err error) {
 	})
 	return d, err
 }
-
-// versionText is a version as people write it.
-func versionText(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }

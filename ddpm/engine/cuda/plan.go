@@ -119,10 +119,12 @@ func lower(p *engine.Program, st *state) (*lowering, error) {
 			l.lastUse[v] = i
 		}
 	}
-	weights := &buffer{size: st.n, mem: st.mem, offset: st.start(engine.Weights)}
-	grads := &buffer{size: st.n, mem: st.mem, offset: st.start(engine.Grads)}
+	// piece is where parameter i lies in an array of the state.
+	piece := func(a engine.Array, i int) place {
+		return place{buf: &buffer{size: p.Values[p.Params[i]].Size(), mem: st.mem, offset: st.start(a) + p.ParamOffset[i]}}
+	}
 	for i, v := range p.Params {
-		l.place[v] = place{weights, p.ParamOffset[i]}
+		l.place[v] = piece(engine.Weights, i)
 	}
 	for _, v := range p.Inputs {
 		l.place[v] = l.temp(p.Values[v].Size())
@@ -137,7 +139,7 @@ func lower(p *engine.Program, st *state) (*lowering, error) {
 		if l.place[r].buf != nil {
 			copies = append(copies, i)
 		} else {
-			l.place[r] = place{grads, p.ParamOffset[i]}
+			l.place[r] = piece(engine.Grads, i)
 		}
 		l.lastUse[r] = len(tasks)
 	}
@@ -156,7 +158,7 @@ func lower(p *engine.Program, st *state) (*lowering, error) {
 		v := p.Grads[i]
 		l.what = "gradient of " + p.Values[p.Params[i]].Name
 		n := p.Values[v].Size()
-		l.emit(each("scale", n, l.value(v), place{grads, p.ParamOffset[i]}, int64(n), float32(1)))
+		l.emit(each("scale", n, l.value(v), piece(engine.Grads, i), int64(n), float32(1)))
 	}
 	for _, v := range p.Outputs {
 		l.place[root[v]].buf.last = forever
@@ -236,17 +238,36 @@ func (l *lowering) arrange() int {
 	return total
 }
 
+// Count plans p, for which it needs no GPU.
+func Count(p *engine.Program) (Numbers, error) {
+	l, err := lower(p, &state{n: p.ParamLen, stride: alignUp(p.ParamLen), mem: &memory{}})
+	if err != nil {
+		return Numbers{}, err
+	}
+	n := l.numbers(l.arrange())
+	if p.Grads != nil {
+		n.Launches += 2
+		n.Bytes += 4 * float64(p.ParamLen) * (1 + 9) // of adamw: five arrays read, four written
+	}
+	return n, nil
+}
+
+// numbers is what the plan takes; total is the size of the arena in floats.
+func (l *lowering) numbers(total int) Numbers {
+	n := Numbers{Operations: len(l.prog.Steps), Launches: len(l.steps), Arena: 4 * total}
+	for _, p := range l.steps {
+		n.Flops += p.flops
+		n.Bytes += float64(p.bytes())
+	}
+	return n
+}
+
 // explain lists the launches.
 func (l *lowering) explain(name string, total int) string {
 	var s strings.Builder
-	var flops float64
-	bytes := 0
-	for _, p := range l.steps {
-		flops += p.flops
-		bytes += p.bytes()
-	}
+	n := l.numbers(total)
 	fmt.Fprintf(&s, "%s: %d operations in %d launches; arena %.2f MB, %d parameters; %.4g GFLOP and %.4g GB of operands a run\n",
-		name, len(l.prog.Steps), len(l.steps), float64(total)*4/(1<<20), l.prog.ParamLen, flops/1e9, float64(bytes)/1e9)
+		name, n.Operations, n.Launches, float64(n.Arena)/(1<<20), l.prog.ParamLen, n.Flops/1e9, n.Bytes/1e9)
 	last := ""
 	for i, p := range l.steps {
 		what := p.what

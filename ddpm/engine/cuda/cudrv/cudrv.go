@@ -133,6 +133,47 @@ func Download[T float32 | float64](to []T, from cu.DevicePtr) error {
 	return check(C.download((*C.char)(unsafe.Pointer(&to[0])), C.CUdeviceptr(from), C.size_t(n)))
 }
 
+// Event is a place in what is queued on a stream, with the time when it was reached.
+type Event struct{ event C.CUevent }
+
+// Record queues a new event on s. The caller closes it.
+func Record(s cu.Stream) (*Event, error) {
+	var e Event
+	if err := check(C.cuEventCreate(&e.event, C.CU_EVENT_DEFAULT)); err != nil {
+		return nil, fmt.Errorf("create event: %w", err)
+	}
+	if err := check(C.cuEventRecord(e.event, stream(s))); err != nil {
+		return nil, errors.Join(fmt.Errorf("record event: %w", err), e.Close())
+	}
+	return &e, nil
+}
+
+// Since is how many seconds lie between two events that have been reached.
+func (e *Event) Since(earlier *Event) (float64, error) {
+	var ms C.float
+	err := check(C.cuEventElapsedTime(&ms, earlier.event, e.event))
+	return float64(ms) / 1e3, err
+}
+
+// Close frees the event.
+func (e *Event) Close() error { return check(C.cuEventDestroy(e.event)) }
+
+// Attributes is what a kernel takes: registers a thread, and bytes of local memory a thread
+// and of static shared memory a block.
+func Attributes(f cu.Function) (registers, local, shared int, err error) {
+	for _, a := range []struct {
+		of C.CUfunction_attribute
+		to *int
+	}{{C.CU_FUNC_ATTRIBUTE_NUM_REGS, &registers}, {C.CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, &local}, {C.CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, &shared}} {
+		var v C.int
+		if err := check(C.cuFuncGetAttribute(&v, a.of, function(f))); err != nil {
+			return 0, 0, 0, err
+		}
+		*a.to = int(v)
+	}
+	return registers, local, shared, nil
+}
+
 // Graph is a recorded sequence of launches, ready to be launched as a whole.
 type Graph struct{ exec C.CUgraphExec }
 
