@@ -57,7 +57,7 @@ func Sample(ctx context.Context, d Denoiser, s *Schedule, p Sampling, first, n, 
 
 // SampleTo is Sample that hands the images to take as they are ready, in order, at most 64
 // at once, so that many take no more memory than few. What take gets is used again after it
-// returns; an error of take ends the sampling.
+// returns; an error of take ends the sampling, and so does a number that is not finite.
 func SampleTo(ctx context.Context, d Denoiser, s *Schedule, p Sampling, first, n, h, w, c int, take func(Images) error) error {
 	if err := p.Validate(s.T()); err != nil {
 		return err
@@ -85,6 +85,12 @@ func SampleTo(ctx context.Context, d Denoiser, s *Schedule, p Sampling, first, n
 				return fmt.Errorf("sampling stopped after %d of %d images: %w", from, n, cause(err))
 			}
 			return fmt.Errorf("sample images %d to %d of %d: %w", from, from+part.N, n, err)
+		}
+		for i, v := range part.Pix[:part.N*part.Size()] {
+			if !finite(float64(v)) {
+				report(int64(from), display.Failed)
+				return fmt.Errorf("sample images: number %d of image %d is %g; the network or the sampler has diverged", i%part.Size()+1, first+from+i/part.Size()+1, v)
+			}
 		}
 		if err := take(part); err != nil {
 			report(int64(from), display.Failed)

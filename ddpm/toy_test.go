@@ -200,6 +200,16 @@ func TestSampleErrors(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "sampling stopped after 0 of 1 images: context canceled") {
 		t.Errorf("Sample of a cancelled context = %v, want context.Canceled and how far it came", err)
 	}
+	diverged := denoiserFunc(func(_ []float32, _ []int, eps []float32) error {
+		eps[5] = float32(math.NaN())
+		return nil
+	})
+	for _, clip := range []bool{false, true} {
+		p := ddpm.Sampling{Steps: 5, Variance: ddpm.FixedSmall, ClipDenoised: clip}
+		if _, err := ddpm.Sample(t.Context(), diverged, s, p, 0, 3, 2, 2, 1); err == nil || !strings.Contains(err.Error(), "number 2 of image 2 is NaN; the network or the sampler has diverged") {
+			t.Errorf("Sample of NaN, clipped %v = %v", clip, err)
+		}
+	}
 }
 
 // Alg. 3 on the toy world, against means of |normal|.

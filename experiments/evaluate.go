@@ -209,7 +209,7 @@ func (s *Store) evaluateOne(ctx context.Context, r *Run, c saved, e fid.Network,
 	if err != nil {
 		return nil, err
 	}
-	request.Progress = ShowImages(ctx, "evaluate-"+r.ID, fmt.Sprintf("%s: features of %s", r.Variant, e.Name()))
+	request = Showing(ctx, request, "evaluate-"+r.ID, fmt.Sprintf("%s: features of %s", r.Variant, e.Name()))
 	eval, err := fid.Evaluate(ctx, e, samples.source(told), against, request)
 	if err != nil {
 		return nil, err
@@ -260,15 +260,35 @@ func (s *storedScore) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*object)(s))
 }
 
+// Showing is r with what tells the display of ctx how many images went through a network,
+// and then which score is computed.
+func Showing(ctx context.Context, r fid.Request, id, title string) fid.Request {
+	r.Progress = ShowImages(ctx, id, title)
+	show := shower(ctx, id+"-scores", "scores")
+	r.Scoring = func(done, total int, next string) { show(done, total, cmp.Or(next, "scores")) }
+	return r
+}
+
 // ShowImages returns what tells the display of ctx how many images went through a network.
 func ShowImages(ctx context.Context, id, title string) func(done, total int) {
-	sink, begun := display.FromContext(ctx), time.Now()
-	return func(done, total int) {
+	show := shower(ctx, id, "images")
+	return func(done, total int) { show(done, total, title) }
+}
+
+// shower returns what reports how many of so many things are done, from now on.
+func shower(ctx context.Context, id, unit string) func(done, total int, title string) {
+	sink, begun, last := display.FromContext(ctx), time.Now(), 0
+	return func(done, total int, title string) {
+		if done <= last { // it begins, perhaps anew
+			begun = time.Now()
+		}
+		last = done
 		took := time.Since(begun)
-		p := display.Progress{ID: id, Title: title, Done: int64(done), Total: int64(total), Unit: "images", Elapsed: took}
-		if p.Rate = float64(done) / max(took.Seconds(), 1e-9); done < total {
+		p := display.Progress{ID: id, Title: title, Done: int64(done), Total: int64(total), Unit: unit, Elapsed: took}
+		if p.Rate = float64(done) / max(took.Seconds(), 1e-9); done > 0 {
 			p.ETA = time.Duration(float64(total-done) / p.Rate * float64(time.Second))
-		} else {
+		}
+		if done == total {
 			p.State = display.Done
 		}
 		sink.Progress(p)
@@ -320,7 +340,7 @@ func (s *Store) Difference(ctx context.Context, a, b *Run, how Evaluating, draws
 		}
 		samples[i] = drawn.source(told)
 	}
-	request := fid.Request{Floats: true, Progress: ShowImages(ctx, "difference", "features of "+e.Name())}
+	request := Showing(ctx, fid.Request{Floats: true}, "difference", "features of "+e.Name())
 	return fid.Compare(ctx, e, samples[0], samples[1], fid.Against{Images: fid.OfSet(set)}, request, draws)
 }
 
@@ -426,6 +446,9 @@ func SideBySide(evals []*Evaluation, force bool) (*render.Table, error) {
 				continue
 			}
 			o := e.Scores[i]
+			if sum := s.Protocol.ReferenceSHA256; sum != "" && o.Protocol.ReferenceSHA256 == sum {
+				o.Protocol.Reference = s.Protocol.Reference // the same images, in whatever file
+			}
 			if d := fid.Diff(s.Protocol, o.Protocol); d != "" && why == "" {
 				why = fmt.Sprintf("%s of %s and of %s", s.Name, first.Samples.Name, e.Samples.Name)
 				if o.Name != s.Name {

@@ -96,6 +96,15 @@ func TestSideBySide(t *testing.T) {
 	if err != nil || table.Rows[1].Class != "" || table.Rows[2].Class == "" || !strings.Contains(table.String(), "Not comparable, set back: FD (x) of a and of c") {
 		t.Errorf("%v, %v", table, err)
 	}
+	renamed := evaluated("d", 100, 2)
+	renamed.Scores[0].Protocol.Reference = "r.npz"
+	if _, err := SideBySide([]*Evaluation{a, renamed}, false); err != nil {
+		t.Errorf("the same reference under another name: %v", err)
+	}
+	renamed.Scores[0].Protocol.ReferenceSHA256 = "1"
+	if _, err := SideBySide([]*Evaluation{a, renamed}, false); err == nil || !strings.Contains(err.Error(), "Reference r against r.npz") {
+		t.Errorf("another reference: %v", err)
+	}
 	if _, err := SideBySide([]*Evaluation{a}, false); err == nil {
 		t.Error("one evaluation was compared")
 	}

@@ -29,7 +29,9 @@ a network, of which images are drawn: a run, a checkpoint file, or weights as .p
 a reference: an .npz with mu and sigma, of ` + "`ddpmlab evaluate ref`" + `, guided-diffusion, EDM or pytorch-fid.
 
 Without B a run is scored against the data it was trained on; with no more than -n and --steps, as a table by number of
-sampling steps (Table 2). What was measured before of a run is looked up. Images are never resized here.
+sampling steps (Table 2). What was measured before of a run is looked up. Images are never resized here. A run without B is scored by pixels as they are drawn,
+like its own scores, all else by whole grey levels, like files. Features are computed on the processor; --device is where
+images are drawn.
 
 Each number comes with its protocol: extractor and weights, resizing, numbers of images, reference, sampler, steps, EMA and
 seeds, of which the table shows the hash. An .npz that ` + "`ddpmlab sample`" + ` wrote tells how its images were drawn. The distance is
@@ -282,7 +284,7 @@ func (e *evaluation) images(ctx context.Context, a, b subject, keys []string, w 
 				return nil, err
 			}
 		}
-		request := fid.Request{Metrics: keys, Progress: experiments.ShowImages(ctx, "evaluate", "features of "+x.Name())}
+		request := experiments.Showing(ctx, fid.Request{Metrics: keys}, "evaluate", "features of "+x.Name())
 		if _, err := fid.Plan(x, o.images, against, request); err != nil { // before anything is drawn
 			return nil, err
 		}
@@ -348,7 +350,7 @@ func (e *evaluation) difference(ctx context.Context, a, b, c subject, w world) (
 		return d, err
 	}
 	var drawn [2]*fid.Source
-	request := fid.Request{Metrics: []string{fid.MetricFD}, Progress: experiments.ShowImages(ctx, "evaluate", "features of "+network.Name())}
+	request := experiments.Showing(ctx, fid.Request{Metrics: []string{fid.MetricFD}}, "evaluate", "features of "+network.Name())
 	for _, o := range []opened{x, y} {
 		if _, err := fid.Plan(network, o.images, against, request); err != nil {
 			return d, err

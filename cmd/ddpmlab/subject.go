@@ -179,12 +179,15 @@ func (e *evaluation) open(ctx context.Context, s subject, size int, seeds []uint
 			return opened{}, err
 		}
 		n, p, told := how.For(c.Config)
-		if foreign, err := ddpm.NeedsConfig(s.arg); err != nil {
+		foreign, err := ddpm.NeedsConfig(s.arg)
+		if err != nil {
 			return opened{}, err
-		} else if foreign {
-			told.EMA = emaUntold
 		}
-		o := toDraw(filepath.Base(s.arg), n, c.Config, p, told)
+		name := fmt.Sprintf("%s, checkpoint of step %d", c.Variant, c.Step)
+		if foreign {
+			name, told.EMA = filepath.Base(s.arg), emaUntold
+		}
+		o := toDraw(name, n, c.Config, p, told)
 		o.draw = func(ctx context.Context) (*fid.Source, error) {
 			m := c.Config.Model
 			all := ddpm.NewImages(n, m.Size, m.Size, m.InChannels)
@@ -195,7 +198,7 @@ func (e *evaluation) open(ctx context.Context, s subject, size int, seeds []uint
 			}); err != nil {
 				return nil, err
 			}
-			out := fid.Truncated(o.images.Name, n, m.Size, m.Size, m.InChannels, all.Pix)
+			out := fid.Truncated(name, n, m.Size, m.Size, m.InChannels, all.Pix)
 			out.Drawn = told
 			return out, nil
 		}

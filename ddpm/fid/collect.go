@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"math"
+	"strings"
 )
 
 // FloatNetwork is a Network that takes pixels that are no whole grey levels too.
@@ -82,9 +83,6 @@ func Collect(ctx context.Context, e Network, s *Source, o CollectOptions) (m *Me
 	sum := sha256.New()
 	fmt.Fprintf(sum, "ddpmlab images %d×%d×%d\n", s.H, s.W, s.C)
 	for first := 0; first < s.N; first += collectPiece {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("features of %s stopped after %d of %d images: %w", s.Name, first, s.N, err)
-		}
 		n := min(collectPiece, s.N-first)
 		var out, raw Outputs
 		if floats != nil {
@@ -95,8 +93,14 @@ func Collect(ctx context.Context, e Network, s *Source, o CollectOptions) (m *Me
 		if err == nil {
 			err = g.add(first, out, raw)
 		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("features of %s stopped after %d of %d images: %w", s.Name, first, s.N, ctx.Err())
+		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Name, err)
+			if !strings.Contains(err.Error(), s.Name) {
+				err = fmt.Errorf("%s: %w", s.Name, err)
+			}
+			return nil, err
 		}
 		if o.Progress != nil {
 			o.Progress(first+n, s.N)

@@ -38,6 +38,9 @@ type Request struct {
 	Keep bool
 	// Progress is told how many images of both sides were read.
 	Progress func(done, total int)
+	// Scoring is told how many of the scores are computed from what was read, and which
+	// is next; at last, with "", all of them.
+	Scoring func(done, total int, next string)
 }
 
 // Evaluation is the scores of a set of images.
@@ -109,6 +112,7 @@ func Evaluate(ctx context.Context, e Network, samples *Source, against Against, 
 		}
 	}
 	o.Progress, ref.Progress = progress, progress
+	progress(0, 0) // the time before this was another's
 	b, err := measureReference(ctx, e, against, ref)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reference: %w", err), samples.shut())
@@ -120,11 +124,18 @@ func Evaluate(ctx context.Context, e Network, samples *Source, against Against, 
 	}
 	out.Samples.SHA256, out.Reference.SHA256 = a.SHA256, b.SHA256
 	out.SampleRows, out.Against.measured = a.Rows, b
+	scoring := func(done int, next string) {
+		if r.Scoring != nil {
+			r.Scoring(done, len(out.Values), next)
+		}
+	}
 	for i, v := range out.Values {
+		scoring(i, v.Name)
 		if out.Values[i], err = a.value(ctx, b, v); err != nil {
 			return nil, err
 		}
 	}
+	scoring(len(out.Values), "")
 	return out, nil
 }
 

@@ -89,14 +89,23 @@ func TestEvaluate(t *testing.T) {
 	dir := folder(t, a)
 	path := archive(t, b)
 	done := 0
+	var scored []string
 	got, err := fid.Evaluate(ctx, e, opened(t, fid.OpenFolder, dir), against(opened(t, fid.OpenArchive, path)), fid.Request{Metrics: fid.Metrics(), Progress: func(d, total int) {
 		if d < done || total != 900 {
 			t.Errorf("%d of %d images after %d", d, total, done)
 		}
 		done = d
+	}, Scoring: func(done, total int, next string) {
+		if total != len(fid.Metrics()) || done == total && next != "" {
+			t.Errorf("%d of %d scores, next %q", done, total, next)
+		}
+		scored = append(scored, next)
 	}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(scored) != 9 || scored[0] != "FD (fashion-cnn)" || scored[8] != "" {
+		t.Errorf("scores in the order %q", scored)
 	}
 	if done != 900 || got.Samples.N != 400 || got.Reference.N != 500 {
 		t.Errorf("read %d; %+v against %+v", done, got.Samples, got.Reference)
@@ -285,6 +294,7 @@ func TestEvaluateRefusals(t *testing.T) {
 		{"two sizes", fid.Truncated("small", 5, 14, 14, 1, make([]float32, 5*196)), good(), fid.Request{}, "images of two sizes: small: 5 images of 14×14×1; x.npz: 30 images of 28×28×1"},
 		{"one image", opened(t, fid.OpenFolder, folder(t, pix[:784])), good(), fid.Request{}, "has 1 image; want 2"},
 		{"NaN", nan(), floats(), fid.Request{Floats: true}, "feature 1 of image 4 is NaN"},
+		{"NaN as bytes", nan(), floats(), fid.Request{}, "number 6 of image 4 of nan is NaN; what drew it has diverged"},
 		{"three images", fid.Truncated("three", 3, 28, 28, 1, make([]float32, 3*784)), good(), fid.Request{}, "3 images; want more than the 3 neighbours"},
 		{"large pixels", fid.Truncated("large", 5, 99, 99, 1, make([]float32, 5*99*99)), fid.Truncated("large", 5, 99, 99, 1, make([]float32, 5*99*99)), fid.Request{Metrics: []string{fid.MetricPixelFD}}, "takes at most 4096"},
 	} {
@@ -296,7 +306,7 @@ func TestEvaluateRefusals(t *testing.T) {
 	}
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := fid.Evaluate(cancelled, e, good(), against(good()), fid.Request{}); !errors.Is(err, context.Canceled) {
+	if _, err := fid.Evaluate(cancelled, e, good(), against(good()), fid.Request{}); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "stopped after 0 of 30 images") {
 		t.Errorf("cancelled: %v", err)
 	}
 	_, err := fid.OpenFolder(t.TempDir())
@@ -317,6 +327,10 @@ func TestEvaluateRefusals(t *testing.T) {
 		return errors.Join(w.Float64s("mu", []int{1}, []float64{math.NaN()}), w.Float64s("sigma", []int{1, 1}, []float64{1}))
 	}))
 	wants(t, "NaN statistics", err, "holds NaN or infinity")
+	_, err = fid.OpenArchive(writeNPZ(t, func(w *npz.Writer) error {
+		return w.Bytes("arr_0", []int{2, 3, 4, 5}, func(w io.Writer) error { _, err := w.Write(make([]byte, 120)); return err })
+	}))
+	wants(t, "planes", err, "arr_0 has the shape [2 3 4 5], that is images of 5 channels; want 1 or 3, as the last index")
 	_, err = fid.OpenArchive(writeNPZ(t, func(w *npz.Writer) error { return w.Float64s("arr_0", []int{2, 1, 1, 1}, []float64{0, 1}) }))
 	wants(t, "images as floats", err, "arr_0 is of type f8", "N×H×W×C bytes")
 }

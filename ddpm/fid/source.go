@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,6 +54,10 @@ func Truncated(name string, n, h, w, c int, pix []float32) *Source {
 		Name: name, N: n, H: h, W: w, C: c,
 		Bytes: func(dst []byte) error {
 			for i := range dst {
+				v := float64(pix[at+i])
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					return fmt.Errorf("number %d of image %d of %s is %g; what drew it has diverged", (at+i)%(h*w*c)+1, (at+i)/(h*w*c)+1, name, v)
+				}
 				dst[i] = byte(min(max((pix[at+i]+1)*127.5, 0), 255))
 			}
 			at += len(dst)
@@ -181,6 +186,10 @@ func archive(f *npz.File, path string) (*Source, error) {
 	if len(shape) != 4 || a.Type != "u1" || slices.Contains(shape, 0) {
 		a.Close()
 		return nil, fmt.Errorf("%s: arr_0 is of type %s and shape %v; want images as N×H×W×C bytes (uint8)", path, a.Type, a.Shape)
+	}
+	if c := shape[3]; c != 1 && c != 3 {
+		a.Close()
+		return nil, fmt.Errorf("%s: arr_0 has the shape %v, that is images of %d channels; want 1 or 3, as the last index: x.transpose(0, 2, 3, 1) puts the second there", path, a.Shape, c)
 	}
 	return &Source{
 		Name: filepath.Base(path), N: shape[0], H: shape[1], W: shape[2], C: shape[3],
