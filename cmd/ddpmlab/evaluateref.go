@@ -18,7 +18,7 @@ var evaluateRef = command{
 	synopsis: "Write the statistics of real images, to compare others with",
 	help: `DATA is a folder of images, an .npz file of them, a data set or other files that ` + "`ddpmlab data info`" + ` knows. The .npz file has the arrays mu and sigma of the features, mu_s and
 sigma_s of the spatial ones, as guided-diffusion's reference batches, and about: the extractor, its weights, the number of images
-and their SHA-256. --images adds the images as arr_0, which precision, recall and the kernel distance need.`,
+and their SHA-256. --images adds the images as arr_0, which precision, recall, the kernel distance and that of pixels need.`,
 	examples: []string{"evaluate ref fashion-mnist --out ref.npz --images", "evaluate ref cifar_train/ --out ref.npz --weights inception.pth"},
 	setup: func(f *flag.FlagSet) action {
 		e := evaluation{f: f}

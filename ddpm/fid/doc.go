@@ -28,6 +28,7 @@
 // be read beside it.
 //
 // [Evaluate] scores a [Source] of images against another or a [Reference], by any of the
-// [Metrics]; the functions behind them take features: [Frechet], [PrecisionRecall],
-// [KernelDistance], [ClassScore], [Extrapolate], [PairedBootstrap].
+// [Metrics]; [Plan] tells beforehand what it would find or refuse, [Compare] how sure the
+// difference of two sources is. The functions behind them take features: [Frechet],
+// [PrecisionRecall], [KernelDistance], [ClassScore], [Extrapolate], [PairedBootstrap].
 package fid

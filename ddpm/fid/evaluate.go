@@ -178,7 +178,7 @@ func Plan(e Network, samples *Source, against Against, r Request) (*Evaluation, 
 		p := m.protocol(e, pixel, samples.Drawn)
 		p.N, p.Pixels = samples.N, kind
 		p.Reference, p.ReferenceSHA256, p.ReferenceN = out.Reference.Name, out.Reference.SHA256, out.Reference.N
-		if m.reference && inside > 0 {
+		if (m.reference || key == MetricPixelFD) && inside > 0 {
 			p.ReferenceN = inside
 		}
 		out.Values = append(out.Values, Value{Metric: key, Name: p.Metric, Protocol: p, ID: p.Hash()})
@@ -200,7 +200,7 @@ func possible(e Network, samples *Source, against Against) []string {
 		case MetricPrecision, MetricRecall:
 			return against.Images == nil && against.Statistics.images == 0
 		case MetricPixelFD:
-			return against.Images == nil || samples.H*samples.W*samples.C > maxPixelDim
+			return against.Images == nil && against.Statistics.images == 0 || samples.H*samples.W*samples.C > maxPixelDim
 		}
 		return false
 	})
@@ -235,7 +235,7 @@ func refuse(e Network, samples *Source, against Against, keys []string, kind str
 		case r == nil:
 		case key == MetricSpatialFD && r.Spatial.Dim != e.SpatialDim():
 			return fmt.Errorf("%s: the reference %s has %d spatial features, and %s gives %d; it needs mu_s and sigma_s", key, r.Name, r.Spatial.Dim, e.Name(), e.SpatialDim())
-		case key == MetricPixelFD, m.reference && r.images == 0:
+		case (key == MetricPixelFD || m.reference) && r.images == 0:
 			return fmt.Errorf("%s: the reference %s has statistics alone; the metric needs its images", key, r.Name)
 		}
 	}
@@ -258,18 +258,18 @@ func measureReference(ctx context.Context, e Network, against Against, o Collect
 		Name: r.Name, SHA256: r.SHA256, N: r.N, Extractor: e.Name(), ExtractorSHA256: e.SHA256(),
 		Pool: r.Pool, Spatial: r.Spatial, PixelKind: r.Pixels,
 	}
-	if !o.Keep {
+	if !o.Keep && !o.Pixel {
 		return m, nil
 	}
 	s, err := OpenArchive(r.path)
 	if err != nil {
 		return nil, err
 	}
-	images, err := Collect(ctx, e, s, CollectOptions{Keep: true, Progress: o.Progress})
+	images, err := Collect(ctx, e, s, CollectOptions{Keep: o.Keep, Pixel: o.Pixel, Progress: o.Progress})
 	if err != nil {
 		return nil, err
 	}
-	m.Rows = images.Rows
+	m.Rows, m.Pixel = images.Rows, images.Pixel
 	return m, nil
 }
 

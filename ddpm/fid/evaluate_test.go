@@ -196,7 +196,7 @@ func TestReference(t *testing.T) {
 		}
 		return r
 	}
-	keys := []string{fid.MetricFD, fid.MetricSpatialFD, fid.MetricPrecision, fid.MetricRecall}
+	keys := []string{fid.MetricFD, fid.MetricSpatialFD, fid.MetricPrecision, fid.MetricRecall, fid.MetricPixelFD}
 	want, err := fid.Evaluate(ctx, e, src(a), against(src(b)), fid.Request{Metrics: keys})
 	if err != nil {
 		t.Fatal(err)
@@ -204,6 +204,9 @@ func TestReference(t *testing.T) {
 	got, err := fid.Evaluate(ctx, e, src(a), fid.Against{Statistics: read(whole)}, fid.Request{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(got.Values) != len(want.Values) {
+		t.Fatalf("%d scores by a file, want %d", len(got.Values), len(want.Values))
 	}
 	for i, v := range got.Values {
 		w := want.Values[i]

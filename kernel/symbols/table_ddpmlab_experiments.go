@@ -66,6 +66,7 @@ func init() {
 			"Seeds":              reflect.ValueOf(experiments.Seeds),
 			"SetField":           reflect.ValueOf(experiments.SetField),
 			"ShowImages":         reflect.ValueOf(experiments.ShowImages),
+			"Showing":            reflect.ValueOf(experiments.Showing),
 			"SideBySide":         reflect.ValueOf(experiments.SideBySide),
 			"Spill":              reflect.ValueOf(experiments.Spill),
 			"StatusCrashed":      reflect.ValueOf(experiments.StatusCrashed),
