@@ -39,9 +39,9 @@ test-cuda: gpu-kit
 	@mkdir -p $(FAKE)
 	g++ -std=c++17 -O2 -fPIC -mtls-dialect=gnu2 -shared -pthread -Wall -Wextra -Werror -o $(FAKE)/libcuda.so.1 \
 		ddpm/engine/cuda/fake/*.cc -x c++ ddpm/engine/cuda/kernels/all.cu
-	$(CUDA) go vet -tags ddpmcuda ./ddpm ./ddpm/engine/cuda/... ./ddpm/engine/device
+	$(CUDA) go vet -tags ddpmcuda ./ddpm ./ddpm/engine/cuda/... ./ddpm/engine/device ./cmd/ddpmlab
 	$(CUDA) DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 go test -tags ddpmcuda ./ddpm/engine/cuda/... ./ddpm/engine/device
-	$(CUDA) DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 go test -tags ddpmcuda -run CUDA ./ddpm
+	$(CUDA) DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 go test -tags ddpmcuda -run CUDA ./ddpm ./cmd/ddpmlab
 	rm -rf $(FAKE)/kit
 	DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 OUT=$(FAKE)/kit gpukit/correctness --small
 	DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 OUT=$(FAKE)/kit gpukit/speed --small

@@ -153,7 +153,15 @@ type memory struct {
 type outOfMemory struct{ wanted, free int64 }
 
 func (e *outOfMemory) Error() string {
-	return fmt.Sprintf("%.1f GB of GPU memory are needed and %.1f GB are free", float64(e.wanted)/1e9, float64(e.free)/1e9)
+	return fmt.Sprintf("%s of GPU memory are needed and %s are free", sizeText(e.wanted), sizeText(e.free))
+}
+
+// sizeText is a number of bytes as people write it.
+func sizeText(n int64) string {
+	if n < 1e9 {
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 }
 
 // allocate returns memory with undefined content, on the GPU's thread.
@@ -164,7 +172,7 @@ func (d *device) allocate(floats int) (*memory, error) {
 		if free, _, err := cu.MemInfo(); err == nil && free < n {
 			return nil, &outOfMemory{n, free}
 		}
-		return nil, fmt.Errorf("allocate %.1f GB of GPU memory: %w", float64(n)/1e9, err)
+		return nil, fmt.Errorf("allocate %s of GPU memory: %w", sizeText(n), err)
 	}
 	return &memory{d, p, floats}, nil
 }
@@ -275,6 +283,9 @@ func (d *device) NewState(n int) (engine.State, error) {
 		s, err = newState(d, n)
 		return err
 	})
+	if _, ok := errors.AsType[*outOfMemory](err); ok {
+		err = fmt.Errorf("%w; lower model.channels", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("new state of %d parameters: %w", n, err)
 	}

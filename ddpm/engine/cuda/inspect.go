@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"gorgonia.org/cu"
 
@@ -18,6 +19,9 @@ func Inspect() Report {
 	switch {
 	case errors.Is(r.Err, cudrv.NoDevice):
 		r.Err = errors.New("the NVIDIA driver finds no GPU")
+		return r
+	case r.Library == "" && !strings.Contains(r.Err.Error(), "No such file"):
+		r.Err = fmt.Errorf("the NVIDIA driver does not load: %w", r.Err)
 		return r
 	case r.Library == "":
 		r.Err = fmt.Errorf("no NVIDIA driver is installed: %w", r.Err)

@@ -38,10 +38,10 @@ func Open(name string, threads int) (engine.Device, error) {
 	return cpu.New(threads)
 }
 
-// Note says why Open would not take the GPU though this program could; it is empty
-// if it would, or if the program was built without.
+// Note says why Open would take the processor though this program could use a GPU; it is
+// empty if it would not, or if the program was built without.
 func Note(name string) string {
-	if name == "cpu" {
+	if name == "cpu" || name == "cuda" {
 		return ""
 	}
 	if r := cuda.Inspect(); r.Built && r.Err != nil {
