@@ -1,6 +1,6 @@
 # What the README's two commands do not need.
 
-.PHONY: test ci cuda gpu-kit kernels test-cuda generate test-clients test-jupyter test-neon test-mlflow torture
+.PHONY: test ci cuda gpu-kit kernels test-cuda test-cudnn generate test-clients test-jupyter test-neon test-mlflow torture
 
 test:
 	go test ./...
@@ -46,6 +46,21 @@ test-cuda: gpu-kit
 	DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 OUT=$(FAKE)/kit gpukit/correctness --small
 	DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 OUT=$(FAKE)/kit gpukit/speed --small
 	gpukit/ddpmlab gpu report $(FAKE)/kit/report.json
+
+# What cuDNN plans for our convolutions, on a GPU that is described to it. Installs cuDNN and cuBLAS from PyPI (1 GB, kept in the
+# user's cache). `make test-cuda` builds the driver's double first.
+CUDNN := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ddpmlab/cudnn-9.19.0.56
+
+test-cudnn: $(CUDNN)
+	$(CUDA) DDPMLAB_CUDNN=$(CUDNN)/nvidia/cudnn/lib/libcudnn.so.9 DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 \
+		go test -tags ddpmcuda -count=1 -v -run CUDNN ./ddpm ./ddpm/engine/cuda ./ddpm/engine/cuda/cudnn
+
+$(CUDNN):
+	rm -rf $@.part
+	python3 -m venv $@.venv
+	$@.venv/bin/pip install --quiet --no-deps --target $@.part nvidia-cudnn-cu13==9.19.0.56 nvidia-cublas==13.1.0.3
+	rm -rf $@.venv
+	mv $@.part $@
 
 # Tests that install programs of their own, as root with apt-get. CI runs them last.
 test-clients: test-jupyter test-neon test-mlflow

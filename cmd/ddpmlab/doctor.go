@@ -135,7 +135,16 @@ func checkGPU() []check {
 		}
 		checks = append(checks, check{Name: fmt.Sprintf("GPU %d", i), State: stateOK, Value: value})
 	}
-	return checks
+	return append(checks, checkCuDNN())
+}
+
+// checkCuDNN looks for NVIDIA's library.
+func checkCuDNN() check {
+	value, err := cuda.InspectCuDNN()
+	if err != nil {
+		return check{Name: "cuDNN", State: stateOptional, Value: err.Error() + "; nothing needs it yet"}
+	}
+	return check{Name: "cuDNN", State: stateOK, Value: value + "; not used: convolutions are ddpmlab's own"}
 }
 
 // checkDevice says where trainings would run.

@@ -24,3 +24,6 @@ func Kernels() ([]Kernel, error) { return nil, errNotBuilt }
 
 // Count fails likewise.
 func Count(*engine.Program) (Numbers, error) { return Numbers{}, errNotBuilt }
+
+// InspectCuDNN fails likewise.
+func InspectCuDNN() (string, error) { return "", errNotBuilt }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	osexec "os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -42,6 +43,25 @@ func TestInspect(t *testing.T) {
 				t.Errorf("New returns error %v, want %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// The library is looked for where there is a GPU, and asked about that.
+func TestInspectCUDNN(t *testing.T) {
+	onFake(t)
+	if os.Getenv("DDPMLAB_CUDNN") != "" { // by `make test-cudnn`
+		if text, err := InspectCuDNN(); err != nil || !regexp.MustCompile(`libcudnn.so.9, version 9\.\d+\.\d+, with [1-9]\d+ plans for`).MatchString(text) {
+			t.Errorf("got %q and error %v", text, err)
+		}
+		return
+	}
+	t.Setenv("DDPMLAB_CUDNN", "/nowhere/libcudnn.so.9")
+	if _, err := InspectCuDNN(); err == nil || !strings.HasPrefix(err.Error(), "cuDNN does not load: /nowhere/libcudnn.so.9") {
+		t.Errorf("got error %v for a library that is not there", err)
+	}
+	t.Setenv("FAKECUDA_DEVICES", "0")
+	if _, err := InspectCuDNN(); err == nil || err.Error() != "the NVIDIA driver finds no GPU" {
+		t.Errorf("got error %v without a GPU", err)
 	}
 }
 

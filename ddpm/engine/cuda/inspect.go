@@ -9,6 +9,7 @@ import (
 
 	"gorgonia.org/cu"
 
+	"ddpmlab/ddpm/engine/cuda/cudnn"
 	"ddpmlab/ddpm/engine/cuda/cudrv"
 )
 
@@ -75,3 +76,58 @@ func inspectDevice(i int) (d Device, err error) {
 	})
 	return d, err
 }
+
+// InspectCuDNN says which cuDNN is installed, and in how many ways it would compute a
+// convolution of the U-Net on the first GPU. Nothing computes with it yet.
+func InspectCuDNN() (string, error) {
+	if r := Inspect(); r.Err != nil {
+		return "", r.Err
+	}
+	g, err := cu.GetDevice(0)
+	if err != nil {
+		return "", fmt.Errorf("GPU 0: %w", err)
+	}
+	d, err := describe(g)
+	if err != nil {
+		return "", fmt.Errorf("GPU 0: %w", err)
+	}
+	library, err := cudnn.Open()
+	if err != nil {
+		return "", err
+	}
+	plans, err := library.Plans(cudnn.Conv{N: 128, H: 32, W: 32, C: 128, K: 128, R: 3, S: 3, Stride: 1, Pad: 1, PadX: 1}, cudnn.Forward, d)
+	if err != nil {
+		return "", fmt.Errorf("%s, version %s: %w", library.Path, library.Version(), err)
+	}
+	return fmt.Sprintf("%s, version %s, with %d plans for a 3x3 convolution", library.Path, library.Version(), len(plans)), nil
+}
+
+// describe is what cuDNN has to know of a GPU.
+func describe(g cu.Device) (d cudnn.Device, err error) {
+	if d.Name, err = g.Name(); err != nil {
+		return d, err
+	}
+	if d.Major, d.Minor, err = g.ComputeCapability(); err != nil {
+		return d, err
+	}
+	d.Driver = cu.Version()
+	for _, a := range []struct {
+		attribute cu.DeviceAttribute
+		to        *int
+	}{
+		{cu.MultiprocessorCount, &d.Multiprocessors},
+		{cu.L2CacheSize, &d.Cache},
+		{sharedMemory, &d.Shared},
+		{cu.ClockRate, &d.Clock},
+		{cu.MemoryClockRate, &d.MemoryClock},
+	} {
+		if *a.to, err = g.Attribute(a.attribute); err != nil {
+			return d, err
+		}
+	}
+	d.Memory, err = g.TotalMem()
+	return d, err
+}
+
+// sharedMemory is the attribute that tells how much a block may be allowed.
+const sharedMemory cu.DeviceAttribute = 97

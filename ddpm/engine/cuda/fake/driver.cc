@@ -441,7 +441,10 @@ API cuDeviceGetAttribute(int *v, int attribute, int) {
   case 1: *v = 1024; break;                                          // threads of a block
   case 8: *v = 48 << 10; break;                                      // shared memory of a block
   case 10: *v = 32; break;                                           // warp
+  case 13: *v = 1980000; break;                                      // clock, in kHz
   case 16: *v = 132; break;                                          // multiprocessors
+  case 36: *v = 2619000; break;                                      // clock of the memory
+  case 38: *v = 50 << 20; break;                                     // second cache
   case 75: *v = (int)setting("FAKECUDA_CAPABILITY", 90) / 10; break; // compute capability
   case 76: *v = (int)setting("FAKECUDA_CAPABILITY", 90) % 10; break;
   case 97: *v = 232448; break;                                       // shared memory that a kernel may be allowed
