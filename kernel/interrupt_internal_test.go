@@ -1,7 +1,11 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
+	"image"
+	"image/png"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -148,6 +152,46 @@ func spin() { for i := 0; ; i++ { inner(i) } }
 	}
 	if got := strings.Count(b.execute("lab.AllRuns()").text(), "interrupted"); got != trained {
 		t.Errorf("%d interrupted runs were kept, want %d", got, trained)
+	}
+}
+
+// TestInterruptStart interrupts trainings of a network of 57 million weights while they are
+// compiled and planned, which takes seconds.
+func TestInterruptStart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes over 2 s")
+	}
+	b := newBench(t)
+	photos := t.TempDir()
+	f, err := os.Create(filepath.Join(photos, "a.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(png.Encode(f, image.NewGray(image.Rect(0, 0, 32, 32))), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	a := b.execute(fmt.Sprintf("lab := experiments.MustOpen(%q)\ncfg, err := ddpm.CIFAR10().On(%q)\ncfg.Batch = 1\nerr",
+		filepath.Join(t.TempDir(), "runs.db"), photos))
+	if a.reply["status"] != "ok" || a.text() != "" {
+		t.Fatal(a.reply, a.text())
+	}
+	var took []float64
+	for _, ms := range []time.Duration{50, 150, 300, 500, 700} {
+		id := b.send("execute_request", map[string]any{"code": "lab.Train(ctx, cfg, ddpm.GradPenalty(1e-6))"})
+		time.Sleep(ms * time.Millisecond)
+		begun := time.Now()
+		if _, err := b.cl.send(b.cl.control, "interrupt_request", map[string]any{}); err != nil {
+			t.Fatal(err)
+		}
+		a := b.wait(id)
+		took = append(took, time.Since(begun).Seconds())
+		if a.reply["ename"] != "interrupted" || !strings.Contains(fmt.Sprint(a.reply["evalue"]), "before its first step") {
+			t.Errorf("after %d ms: %v", ms, a.reply)
+		}
+	}
+	t.Logf("stopped after %.3f s", took)
+	if median := Quantile(took, 0.5); median > 0.5 { // at worst other tests have the processors
+		t.Errorf("stopped after %.3f s, want 0.5 s", median)
 	}
 }
 

@@ -23,17 +23,6 @@ var ends = []struct {
 	want string
 }{
 	{"fatal error", func() { new(sync.Mutex).Unlock() }, "fatal error: sync: unlock of unlocked mutex\n\ngoroutine "},
-	{"concurrent map writes", func() {
-		m := map[int]int{}
-		for range 4 {
-			go func() {
-				for i := 0; ; i++ {
-					m[i%9] = i
-				}
-			}()
-		}
-		select {}
-	}, "fatal error: concurrent map "},
 	{"stack overflow", func() { debug.SetMaxStack(16 << 20); deep(0) }, "runtime: goroutine stack exceeds "},
 	{"panic", func() { panic("at the disco") }, "panic: at the disco"},
 	{"signal", func() { syscall.Kill(os.Getpid(), syscall.SIGABRT); select {} }, "SIGABRT: abort\n"},
