@@ -24,6 +24,7 @@ var stoppable = []struct{ name, code, shows string }{
 	{"goroutine", "go func() { for { n++ } }()\nselect {}", ""},
 	{"input", `kernel.Input(ctx, "? ")`, ""},
 	{"SQL", `db.QueryRowContext(ctx, "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c").Scan(&n)`, ""},
+	{"%sql", "%sql WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c", ""},
 	{"start of a training", "lab.Train(ctx, cfg, ddpm.GradPenalty(1e-6))", ""},
 	{"training", "lab.Train(ctx, cfg, ddpm.ADM())", " it/s"},
 	{"evaluation", "lab.Train(ctx, evaluated, ddpm.ADM())", "iteration"},
@@ -48,9 +49,10 @@ func TestInterruptEachAfterEach(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes over 2 s")
 	}
+	db := filepath.Join(t.TempDir(), "runs.db")
+	t.Setenv("DDPMLAB_DB", db)
 	b := newBench(t)
 	b.stdin()
-	db := filepath.Join(t.TempDir(), "runs.db")
 	a := b.execute(fmt.Sprintf(`import (
 	"database/sql"
 	"sync"

@@ -267,7 +267,7 @@ func (c *cellRun) runs(ctx context.Context, p part, _ string) ([]value, *fault) 
 }
 
 func (c *cellRun) sql(ctx context.Context, p part, arg string) ([]value, *fault) {
-	return c.lab(ctx, p, "SQL("+strconv.Quote(arg)+")")
+	return c.lab(ctx, p, "Store().SQL(ctx, "+strconv.Quote(arg)+")")
 }
 
 // lab asks the database of the experiments, through the interpreter: the kernel knows
