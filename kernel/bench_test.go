@@ -27,7 +27,7 @@ func TestBench(t *testing.T) {
 		{"cell, median, s", kernel.Quantile(m.Cell, 0.5), 0.01},
 		{"10 MB of output, s", kernel.Quantile(m.Print, 0.5), 2},
 		{"slowest interrupt, s", kernel.Quantile(m.Interrupt, 1), 0.5},
-		{"growth over 10,000 cells, MB", float64(m.Growth) / 1e6, 30},
+		{"growth over 10,000 cells, MB", float64(m.Growth) / 1e6, 20},
 	} {
 		t.Logf("%s: %.3g", tt.name, tt.got)
 		if tt.got > tt.limit {

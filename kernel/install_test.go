@@ -31,11 +31,12 @@ func TestInstall(t *testing.T) {
 		Language  string
 		Display   string `json:"display_name"`
 		Interrupt string `json:"interrupt_mode"`
+		Protocol  string `json:"kernel_protocol_version"`
 	}
 	if err := json.Unmarshal(b, &spec); err != nil {
 		t.Fatal(err)
 	}
-	if spec.Language != "go" || spec.Interrupt != "message" || spec.Display != "Go (ddpmlab)" {
+	if spec.Language != "go" || spec.Interrupt != "message" || spec.Protocol != "5.5" || spec.Display != "Go (ddpmlab)" {
 		t.Errorf("kernelspec %+v", spec)
 	}
 	if got := strings.Join(spec.Argv[1:], " "); got != "kernel serve -f {connection_file}" {

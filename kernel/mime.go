@@ -195,7 +195,7 @@ func textOf(v value) (s string) {
 	if !v.V.IsValid() {
 		return "<nil>"
 	}
-	if v.V.Kind() == reflect.Func && !saysItself(v) {
+	if v.Type != "" && isAddress(v.V) && !saysItself(v) {
 		return v.Type
 	}
 	for _, x := range v.candidates() {
@@ -219,6 +219,21 @@ func textOf(v value) (s string) {
 		return fmt.Sprint(v.V)
 	}
 	return fmt.Sprintf("%v", v.V.Interface())
+}
+
+// isAddress reports whether fmt would print no more of x than where it is.
+func isAddress(x reflect.Value) bool {
+	switch x.Kind() {
+	case reflect.Func, reflect.Chan:
+		return true
+	case reflect.Pointer:
+		switch x.Type().Elem().Kind() {
+		case reflect.Struct, reflect.Map, reflect.Slice, reflect.Array: // as &{...}
+			return false
+		}
+		return !x.IsNil()
+	}
+	return false
 }
 
 // candidates are the values whose methods may show v: its box, itself, and pointers to

@@ -245,6 +245,10 @@ func TestValues(t *testing.T) {
 		{"nil", "", "", ""},
 		{"[]float64{1.5}", "text/plain", "[1.5]", ""},
 		{"func(i int) int { return i }", "text/plain", "func(i int) int", ""},
+		{"make(chan int)", "text/plain", "chan int", ""},
+		{"new(float64)", "text/plain", "*float64", ""},
+		{"&[]int{1}", "text/plain", "&[1]", ""},
+		{"var none *float64\nnone", "text/plain", "<nil>", ""},
 		{"kerneltest.Source(ctx)", "text/plain", `%d "kerneltest.Source(ctx)" after`, ""},
 		{"x := 1\nkerneltest.Fail()", "", "", "cell %d, line 2: error: no run called x; see lab.AllRuns()"},
 	}
