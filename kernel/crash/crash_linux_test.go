@@ -23,13 +23,19 @@ var ends = []struct {
 	want string
 }{
 	{"fatal error", func() { new(sync.Mutex).Unlock() }, "fatal error: sync: unlock of unlocked mutex\n\ngoroutine "},
-	{"stack overflow", func() { debug.SetMaxStack(16 << 20); deep(0) }, "runtime: goroutine stack exceeds "},
+	{"stack overflow", func() { debug.SetMaxStack(16 << 20); os.Exit(deep(0)) }, "runtime: goroutine stack exceeds "},
 	{"panic", func() { panic("at the disco") }, "panic: at the disco"},
 	{"signal", func() { syscall.Kill(os.Getpid(), syscall.SIGABRT); select {} }, "SIGABRT: abort\n"},
 	{"exit", func() { os.Exit(2) }, ""},
 }
 
-func deep(n int) int { return deep(n+1) + n }
+// deep calls itself more often than any stack holds.
+func deep(n int) int {
+	if n < 0 {
+		return 0
+	}
+	return deep(n+1) + n
+}
 
 // TestMain lets the test binary be a process that captures its own standard error, has many
 // goroutines, and comes to one of the ends.
