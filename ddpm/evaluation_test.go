@@ -1,12 +1,14 @@
 package ddpm_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"ddpmlab/ddpm"
 	"ddpmlab/ddpm/data"
 	"ddpmlab/ddpm/fid"
+	"ddpmlab/internal/display"
 )
 
 // The curve has the iterations asked for and the last, its last value is the distance of
@@ -15,13 +17,23 @@ func TestWithEvaluation(t *testing.T) {
 	e := fid.Pixels(8, 8, 1)
 	cfg := tinyConfig()
 	plain, _ := train(t, cfg, ddpm.ADM())
-	final, r := train(t, cfg, ddpm.ADM(), ddpm.WithEvaluation(4, 6, 5, e))
+	shown, r := &display.Recording{}, record{}
+	final, err := ddpm.Train(display.NewContext(t.Context(), shown), cfg, ddpm.ADM(), ddpm.WithDevice(newCPU(t, 2)), ddpm.WithData(stripes{}),
+		ddpm.WithRecorder(r), ddpm.WithEvaluation(4, 6, 5, e))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if final.SHA256() != plain.SHA256() {
 		t.Error("the evaluation changed the training")
 	}
 	curve := r["FD (pixels)"]
 	if len(curve) != 3 || len(r["ema_rate"]) != 3 { // at 4, 8 and 10
 		t.Fatalf("curve %v, ema_rate %v, want 3 values", curve, r["ema_rate"])
+	}
+	curves := shown.AllCurves()
+	drawn := curves[len(curves)-1]
+	if line := drawn.Lines[0]; line.Name != "FD (pixels)" || !slices.Equal(line.X, []float64{4, 8, 10}) || !slices.Equal(line.Y, curve) {
+		t.Errorf("the display's last curve is %+v, want the scores %v", drawn, curve)
 	}
 	net, err := ddpm.NewNetwork(final, ddpm.WithDevice(newCPU(t, 2)))
 	if err != nil {

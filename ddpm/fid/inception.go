@@ -2,11 +2,7 @@ package fid
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -47,7 +43,7 @@ const inceptionBatch = 16
 // with the same tensors, and puts them on the processors. The file must have the SHA-256 of
 // pytorch-fid's; with AnyWeights only its tensors must be right. Close it after use.
 func OpenInception(path string, o InceptionOptions) (*Inception, error) {
-	sha, err := fileSHA256(path)
+	sha, err := fileSum(path)
 	if err != nil {
 		return nil, fmt.Errorf("weights of Inception: %w", err)
 	}
@@ -61,7 +57,7 @@ func OpenInception(path string, o InceptionOptions) (*Inception, error) {
 	}
 	weights, err := readInception(path)
 	if err != nil {
-		return nil, fmt.Errorf("weights of Inception: %s: %w", path, err)
+		return nil, fmt.Errorf("weights of Inception: %w", err)
 	}
 	if e.dev, err = cpu.New(o.Threads); err != nil {
 		return nil, fmt.Errorf("inception: %w", err)
@@ -83,7 +79,15 @@ func readInception(path string) ([]float32, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return inception.FromTorch(f.Tensors)
+	return weightsOf(path, f.Tensors)
+}
+
+func weightsOf(path string, tensors []tensorfile.Tensor) ([]float32, error) {
+	flat, err := inception.FromTorch(tensors)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return flat, err
 }
 
 func readInceptionNPZ(path string) ([]float32, error) {
@@ -107,20 +111,7 @@ func readInceptionNPZ(path string) ([]float32, error) {
 		}
 		tensors = append(tensors, tensorfile.New(name, shape, x))
 	}
-	return inception.FromTorch(tensors)
-}
-
-func fileSHA256(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return weightsOf(path, tensors)
 }
 
 // Close frees the memory. The Inception is of no use afterwards.
