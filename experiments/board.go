@@ -189,11 +189,12 @@ func (b *Board) Table() *render.Table {
 	n := b.Runs.idLength()
 	for i, r := range b.Runs {
 		rate, left := r.pace()
-		t.Add(r.ID[:min(n, len(r.ID))], r.Title(), fmt.Sprint(r.Seed), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
+		t.Add(r.ID[:min(n, len(r.ID))], r.Title(), fmt.Sprint(r.Seed), r.Status, r.steps("/"),
 			rate, left, r.showLoss(), r.show(MetricFD, "%.2f"), sparkline(b.trails[i].points(), 24))
 	}
-	if len(b.Runs) > 0 {
-		t.Notes = b.Runs.scoreNotes()
+	t.Notes = b.Runs.scoreNotes()
+	if len(b.Runs) == 0 {
+		t.Notes = []string{"No runs are being trained."}
 	}
 	return t
 }

@@ -206,7 +206,7 @@ func (c *Comparison) Table() *render.Table {
 	n := c.Runs.idLength()
 	for i, r := range c.Runs {
 		cells := []string{r.ID[:min(n, len(r.ID))], r.Title()}
-		cells = append(append(cells, c.Values[i]...), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
+		cells = append(append(cells, c.Values[i]...), r.Status, r.steps("/"),
 			r.showLoss(), r.show(MetricFD, "%.2f"))
 		if c.curves != nil {
 			cells = append(cells, c.curves[i])

@@ -63,6 +63,7 @@ var cellWords = []struct {
 	{regexp.MustCompile("`ddpmlab train --resume ([0-9A-Z]+)`"), `lab.Resume(ctx, "$1")`},
 	{regexp.MustCompile("`ddpmlab runs restore ([0-9A-Za-z]+)`"), `lab.Restore("$1")`},
 	{regexp.MustCompile("`ddpmlab runs merge FILE`"), `lab.Merge("FILE")`},
+	{regexp.MustCompile("`ddpmlab runs import`"), `lab.Import("PATH")`},
 }
 
 // problem is an error of a database, its files or a run, in the user's words.

@@ -81,7 +81,7 @@ func (s *Store) Merge(ctx context.Context, other string) (Merged, error) {
 	var m Merged
 	there, err := checkPlace(other)
 	if err != nil {
-		return m, err
+		return m, unmergeable(other, err)
 	}
 	if !there {
 		return m, noDatabase(other)
@@ -99,7 +99,7 @@ func (s *Store) Merge(ctx context.Context, other string) (Merged, error) {
 	}
 	copied, end, err := snapshot(ctx, other)
 	if err != nil {
-		return m, explain(other, err)
+		return m, unmergeable(other, explain(other, err))
 	}
 	defer end() // of a copy that nobody needs any more
 	from := storeFolder(other)
@@ -110,6 +110,14 @@ func (s *Store) Merge(ctx context.Context, other string) (Merged, error) {
 		err = s.packAll(ctx)
 	}
 	return m, explain(s.path, err)
+}
+
+// unmergeable is why the file at path cannot be merged.
+func unmergeable(path string, err error) error {
+	if errors.Is(err, ErrNotDatabase) {
+		return fmt.Errorf("%s: %w; `ddpmlab runs import` takes the runs of other trackers", path, ErrNotDatabase)
+	}
+	return err
 }
 
 // snapshot is a consistent copy of the database at path, of today's schema, in a folder of

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"ddpmlab/internal/cell"
+	"ddpmlab/internal/exchange"
 )
 
 // contents is all rows of a database but the ids of its series, and which files it has.
@@ -128,12 +129,17 @@ func TestMergeRefuses(t *testing.T) {
 	if err := os.WriteFile(notes, bytes.Repeat([]byte("notes"), 100), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	theirs := filepath.Join(dir, "theirs.db")
+	if err := exchange.WriteMLflow(t.Context(), theirs, "x", nil); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		path, want string
 	}{
 		{filepath.Join(dir, "absent.db"), "no database at"},
 		{notes, "not a ddpmlab database"},
 		{a.Path(), "that it would be merged into"},
+		{theirs, "theirs.db: not a ddpmlab database; `ddpmlab runs import` takes"},
 	} {
 		if _, err := a.Merge(t.Context(), tt.path); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("got %v, want %q", err, tt.want)

@@ -38,6 +38,14 @@ type token struct {
 	at   int // column, from 1
 }
 
+// words is the token as errors have it.
+func (t token) words() string {
+	if t.kind == 0 {
+		return "the end"
+	}
+	return strconv.Quote(t.text)
+}
+
 // parser parses by recursive descent.
 type parser struct {
 	query  string
@@ -278,11 +286,7 @@ func (d *parser) comparison() parsed {
 func (d *parser) operand() operand {
 	t := d.next()
 	if t.kind != 'w' {
-		what := "the end"
-		if t.kind != 0 {
-			what = strconv.Quote(t.text)
-		}
-		d.fail(t, "want a name here, as gamma, status or fd, not %s", what)
+		d.fail(t, "want a name here, as gamma, status or fd, not %s", t.words())
 	}
 	if name, ok := strings.CutPrefix(t.text, "tag."); ok {
 		return operand{sql: sqlTag, args: []any{name}, kind: kindText, exists: "(" + sqlTag + " IS NOT NULL)"}
@@ -366,7 +370,7 @@ func (d *parser) value(o operand) any {
 			x, _ := strconv.ParseFloat(t.text, 64) // it was scanned as one
 			return x
 		}
-		d.fail(t, "want a number here, as 0.1, not %q", t.text)
+		d.fail(t, "want a number here, as 0.1, not %s", t.words())
 	case kindText:
 		if t.kind != 0 && t.kind != 'o' {
 			d.oneOf(o, t)

@@ -37,7 +37,7 @@ func (rs Runs) Table() *render.Table {
 	}
 	for i, r := range rs {
 		cells := []string{
-			r.ID[:min(n, len(r.ID))], r.Title(), r.Status, fmt.Sprintf("%d/%d", r.Step, r.Config.Iterations),
+			r.ID[:min(n, len(r.ID))], r.Title(), r.Status, r.steps("/"),
 			strconv.FormatUint(r.Seed, 10), r.showLoss(), r.show(MetricFD, "%.2f"), r.Started.Format(minute), r.took(),
 		}
 		if curves != nil && err == nil {
@@ -55,6 +55,16 @@ func (rs Runs) Table() *render.Table {
 		t.Notes = append([]string{fmt.Sprintf("Loss: mean of the last %d steps.", lossPoints)}, rs.scoreNotes()...)
 	}
 	return t
+}
+
+// steps is how many training steps are done of how many; of an imported run the latter is
+// not known.
+func (r *Run) steps(of string) string {
+	done := strconv.FormatInt(r.Step, 10)
+	if r.Config.Iterations == 0 {
+		return done
+	}
+	return done + of + strconv.Itoa(r.Config.Iterations)
 }
 
 // tagLine is the tags, by name: "good, sampler=ddim".
@@ -192,7 +202,11 @@ func (r *Run) took() string {
 func (r *Run) Table() *render.Table {
 	t := &render.Table{Caption: fmt.Sprintf("%s, run %s", r.Title(), r.ID), Columns: render.Left("", "")}
 	t.Add("status", r.statusLine())
-	t.Add("training", fmt.Sprintf("%d of %d steps, batch %d, seed %d, %s", r.Step, r.Config.Iterations, r.Config.Batch, r.Seed, r.Config.Data))
+	training := r.steps(" of ") + " steps"
+	if !r.Imported() {
+		training += fmt.Sprintf(", batch %d, seed %d, %s", r.Config.Batch, r.Seed, r.Config.Data)
+	}
+	t.Add("training", training)
 	t.Add("loss", r.lossLine())
 	if points := r.Series(MetricLoss); len(points) > 1 {
 		t.Add("loss by step", sparkline(points, 40))

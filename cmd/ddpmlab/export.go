@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -49,7 +53,7 @@ are (` + "`mlflow server --backend-store-uri sqlite:////FILE`" + `), with the ru
 				if err := s.Export(ctx, runs, path, o); err != nil {
 					return err
 				}
-				return printf(w.err, "%d runs written to %s\n", len(runs), path)
+				return printf(w.err, "%s written to %s\n", countedRuns(len(runs)), path)
 			})
 		}
 	},
@@ -68,6 +72,9 @@ nothing.`,
 		format := f.String("format", "", "`NAME`: "+strings.Join(experiments.ImportFormats(), ", ")+"; default: found out")
 		db := dbFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
+			if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) { // before a database is made to take it into
+				return fmt.Errorf("no file or folder %s to import", args[0])
+			}
 			return withStore(*db, 0, func(s *experiments.Store) error {
 				done, err := s.Import(ctx, args[0], *format)
 				if err != nil {
@@ -102,8 +109,15 @@ that has grown sends what is new. MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_P
 				if err := s.PushMLflow(ctx, runs, *server, *experiment); err != nil {
 					return err
 				}
-				return printf(w.err, "%d runs sent to %s\n", len(runs), *server)
+				return printf(w.err, "%s sent to %s\n", countedRuns(len(runs)), *server)
 			})
 		}
 	},
+}
+
+func countedRuns(n int) string {
+	if n == 1 {
+		return "1 run"
+	}
+	return fmt.Sprintf("%d runs", n)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"ddpmlab/internal/suggest"
 )
@@ -94,6 +95,8 @@ func wanted(g *flag.Flag, reason string) string {
 		return "a whole number, 0 or more"
 	case float64:
 		return "a number, as 0.1 or 1e-6"
+	case time.Duration:
+		return "a time, as 10s, 5m or 12h"
 	}
 	return reason
 }

@@ -116,7 +116,10 @@ func (s *screen) lines(b *experiments.Board) error {
 	}
 	s.begun = true
 	for _, r := range b.Runs {
-		line := fmt.Sprintf("%s  %v, seed %d: %s, step %d of %d", r.ID, r.Title(), r.Seed, r.Status, r.Step, r.Config.Iterations)
+		line := fmt.Sprintf("%s  %v, seed %d: %s, step %d", r.ID, r.Title(), r.Seed, r.Status, r.Step)
+		if of := r.Config.Iterations; of > 0 { // not of an imported run
+			line += fmt.Sprintf(" of %d", of)
+		}
 		if v, ok := r.Last(experiments.MetricLoss); ok {
 			line += fmt.Sprintf(", loss %.4f", v)
 		}
