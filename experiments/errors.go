@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"strings"
 	"syscall"
 
 	"github.com/mattn/go-sqlite3"
@@ -64,6 +65,7 @@ var cellWords = []struct {
 	{regexp.MustCompile("`ddpmlab runs restore ([0-9A-Za-z]+)`"), `lab.Restore("$1")`},
 	{regexp.MustCompile("`ddpmlab runs merge FILE`"), `lab.Merge("FILE")`},
 	{regexp.MustCompile("`ddpmlab runs import`"), `lab.Import("PATH")`},
+	{regexp.MustCompile("`ddpmlab sweep plan`"), `lab.Plan("NAME", cfg, variant, axes...)`},
 }
 
 // problem is an error of a database, its files or a run, in the user's words.
@@ -96,7 +98,8 @@ func explain(path string, err error) error {
 		return nil
 	}
 	if _, ok := errors.AsType[*problem](err); ok ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrNoSweep) ||
+		strings.HasPrefix(err.Error(), path+": ") { // it has been explained
 		return err
 	}
 	cure, kind := diagnose(err)

@@ -328,7 +328,7 @@ func noSweep(ctx context.Context, q queryer, name string) error {
 		return err
 	}
 	if len(names) == 0 {
-		return fmt.Errorf("%w: %q; plan one first (ddpmlab sweep plan)", ErrNoSweep, name)
+		return fmt.Errorf("%w: %q; `ddpmlab sweep plan` makes one", ErrNoSweep, name)
 	}
 	return fmt.Errorf("%w: %q; there are %s", ErrNoSweep, name, strings.Join(names, ", "))
 }

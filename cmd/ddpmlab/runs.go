@@ -15,8 +15,8 @@ var runsList = command{
 	args:     "[QUERY]",
 	synopsis: "List all runs, or those that a query finds, with loss and score",
 	help: `QUERY is a condition as "gamma >= 0.1 and (fd < 20 or status = crashed) order by fd limit 10". It may use all fields
-of configuration and variant, id, status, variant, seed, step, group, started, age, took, host, commit, series (fd is the
-last value; also min(fd), max, mean, first, count), and tag.NAME; with = != < <= > >= in (...), ~ for a text within, and,
+of configuration and variant, id, status, variant, seed, step, group, sweep, parent, started, age, took, host, commit, series (fd
+is the last value; also min(fd), max, mean, first, count; in a context, validation/accuracy), and tag.NAME; with = != < <= > >= in (...), ~ for a text within, and,
 or, not.
 
 The first column is as much of a run's id as tells it from the others; other commands take that.
