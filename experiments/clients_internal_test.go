@@ -94,10 +94,11 @@ func TestClientMLflowFile(t *testing.T) {
 	// The server, over REST: a search with its filter, and one run's history.
 	address := serve(t, python, "sqlite:///"+path, dir)
 	for filter, want := range map[string]int{
-		"params.`variant.gamma` = '0.1' and metrics.loss < 100": 1,
-		"attributes.status = 'FAILED'":                          1,
-		"tags.sampler = 'ddim'":                                 1,
-		"metrics.loss > 1e300":                                  0,
+		"params.`variant.gamma` = '0.1' and metrics.loss < 100":           1,
+		"attributes.status = 'FAILED'":                                    1,
+		"tags.sampler = 'ddim'":                                           1,
+		"metrics.loss > 1e300":                                            0,
+		"tags.`mlflow.parentRunId` = '" + foreignID(runs[0].Parent) + "'": 1,
 	} {
 		var found struct {
 			Runs []struct {
