@@ -69,6 +69,51 @@ INLINE ivec bits_of(vec v) {
   ivec b = (ivec)v;
   return ((b + 0x7fff + ((b >> 16) & 1)) >> 16) & 0xffff;
 }
+// Arrays of bf16 in the place of floats: what a normalisation computes for convolutions alone is rounded once, where it
+// is written, and takes half the memory.
+typedef uint16_t half_vec __attribute__((vector_size(VL * 2)));
+typedef uint16_t half_mem __attribute__((vector_size(VL * 2), aligned(2), may_alias));
+
+// widen fills the high halves with zeros, and halve takes the low ones.
+#if defined(__AVX512F__) && VL == 16
+INLINE ivec widen(half_vec v) { return (ivec)_mm512_cvtepu16_epi32((__m256i)v); }
+INLINE half_vec halve(ivec v) { return (half_vec)_mm512_cvtepi32_epi16((__m512i)v); }
+#else
+INLINE ivec widen(half_vec v) { return __builtin_convertvector(v, ivec); }
+INLINE half_vec halve(ivec v) { return __builtin_convertvector(v, half_vec); }
+#endif
+
+// load_bits reads n bf16 into the low halves, and fills up with zeros.
+INLINE ivec load_bits(const bf16 *p, int64_t n) {
+  half_vec v = {0};
+  if (n >= VL)
+    v = *(const half_mem *)p;
+  else
+    for (int64_t i = 0; i < n; i++) v[i] = p[i];
+  return widen(v);
+}
+
+// load_at reads n numbers of an array, from number i on, and store_at writes them: bf16 if narrow, else floats.
+INLINE vec load_at(const float *x, int64_t i, int64_t n, const int narrow) {
+  return narrow ? (vec)(load_bits((const bf16 *)x + i, n) << 16) : load_n(x + i, n);
+}
+INLINE void store_at(float *y, int64_t i, vec v, int64_t n, const int narrow) {
+  if (!narrow) {
+    store_n(y + i, v, n);
+    return;
+  }
+#ifdef __AVX512BF16__
+  const half_vec h = (half_vec)_mm512_cvtneps_pbh((__m512)v);
+#else
+  const half_vec h = halve(bits_of(v));
+#endif
+  bf16 *p = (bf16 *)y + i;
+  if (n >= VL)
+    *(half_mem *)p = h;
+  else
+    for (int64_t j = 0; j < n; j++) p[j] = h[j];
+}
+
 // turn exchanges rows and columns of VL x VL numbers.
 INLINE void turn(ivec v[VL]) {
 #if defined(__AVX512F__) && VL == 16
@@ -120,9 +165,11 @@ INLINE void to_bf16(const float *from, int64_t n, int64_t wide, bf16 *to) {
   memset(to + i, 0, (wide - i) * sizeof *to);
 }
 
-// pair is the bf16 of two rows side by side, the first in the low half.
-INLINE ivec pair(const float *p, const float *q, int64_t left) {
-  return bits_of(load_n(p, left)) | bits_of(load_n(q, left)) << 16;
+// pair is the bf16 of two rows side by side, the first in the low half; of numbers c.. of rows that are bf16 if narrow,
+// else floats.
+INLINE ivec pair(const float *p, const float *q, int64_t c, int64_t left, const int narrow) {
+  if (narrow) return load_bits((const bf16 *)p + c, left) | load_bits((const bf16 *)q + c, left) << 16;
+  return bits_of(load_n(p + c, left)) | bits_of(load_n(q + c, left)) << 16;
 }
 
 // rows_to_pairs packs DEEP rows of TILE numbers, of which there are so many, as [row/2][number][2].
@@ -131,7 +178,7 @@ INLINE void rows_to_pairs(const float *w, int64_t stride, int64_t rows, int64_t 
     for (int64_t j = 0; j < TILE; j += VL) {
       ivec v = {0};
       if (i < rows && j < columns)
-        v = pair(w + i * stride + j, i + 1 < rows ? w + (i + 1) * stride + j : zero_pixel, columns - j);
+        v = pair(w + i * stride + j, i + 1 < rows ? w + (i + 1) * stride + j : zero_pixel, 0, columns - j, 0);
       memcpy(to + i * TILE + 2 * j, &v, sizeof v);
     }
 }
@@ -180,9 +227,25 @@ INLINE int64_t line_of(const struct strip *s, int64_t line) {
   return line < 0 || line >= s->lines || y < 0 ? -1 : (line / cycle * s->h + y) * s->w;
 }
 
+// pixel_of is where a pixel of c numbers begins.
+INLINE const float *pixel_of(const float *x, int64_t pixel, int64_t c, const int narrow) {
+  return narrow ? (const float *)((const bf16 *)x + pixel * c) : x + pixel * c;
+}
+
+// fill_pixels writes n numbers of x, filled up to `wide`.
+INLINE void fill_pixels(const float *x, int64_t n, int64_t wide, bf16 *to, const int narrow) {
+  if (!narrow) {
+    to_bf16(x, n, wide, to);
+    return;
+  }
+  memcpy(to, x, n * sizeof *to);
+  memset(to + n, 0, (wide - n) * sizeof *to);
+}
+
 // fill_strip writes lines lo..hi of x, c channels filled up to cp, each with its zero pixel first, and the zero pixel
 // of line hi.
-INLINE void fill_strip(const struct strip *s, const float *x, int64_t c, int64_t cp, int64_t lo, int64_t hi, bf16 *to) {
+INLINE void fill_strip(const struct strip *s, const float *x, int64_t c, int64_t cp, int64_t lo, int64_t hi, bf16 *to,
+                       const int narrow) {
   for (int64_t line = lo; line < hi; line++, to += s->pitch * cp) {
     const int64_t from = line_of(s, line);
     if (from < 0) {
@@ -192,18 +255,18 @@ INLINE void fill_strip(const struct strip *s, const float *x, int64_t c, int64_t
     memset(to, 0, s->border * cp * sizeof *to);
     bf16 *at = to + s->border * cp;
     if (c == cp)
-      to_bf16(x + from * c, s->w * c, s->w * c, at);
+      fill_pixels(pixel_of(x, from, c, narrow), s->w * c, s->w * c, at, narrow);
     else
-      for (int64_t i = 0; i < s->w; i++) to_bf16(x + (from + i) * c, c, cp, at + i * cp);
+      for (int64_t i = 0; i < s->w; i++) fill_pixels(pixel_of(x, from + i, c, narrow), c, cp, at + i * cp, narrow);
   }
   memset(to, 0, s->border * cp * sizeof *to);
 }
 
 // conv is what bf16_conv has in d: N, H, W, C, K, kernel size (1 or 3; for 1, H x W is one line), lines and outputs
-// of a part.
-struct conv { struct strip s; int64_t c, k, cp, taps, lines, outputs, across; };
+// of a part, whether x and y are narrow.
+struct conv { struct strip s; int64_t c, k, cp, taps, lines, outputs, narrow_x, narrow_y, across; };
 INLINE struct conv conv_of(const int64_t *d) {
-  return (struct conv){strip_of(d[0], d[1], d[2], d[5] / 2), d[3], d[4], round_up(d[3], DEEP), d[5] * d[5], d[6], d[7], ceil_div(d[4], d[7])};
+  return (struct conv){strip_of(d[0], d[1], d[2], d[5] / 2), d[3], d[4], round_up(d[3], DEEP), d[5] * d[5], d[6], d[7], d[8], d[9], ceil_div(d[4], d[7])};
 }
 
 // block_product: 32 pixels by 32 outputs of a convolution, for pixels cp apart and taps at the given distances.
@@ -238,7 +301,8 @@ INLINE void taps_of(const struct strip *s, int64_t taps, int64_t *tap) {
 }
 
 // store_pixels writes the outputs k0.. of the 32 pixels from number `at` of the strip on that are pixels.
-INLINE void store_pixels(const struct conv *g, const float *block, int64_t at, int64_t end, int64_t k0, struct epilogue e, float *y) {
+INLINE void store_pixels(const struct conv *g, const float *block, int64_t at, int64_t end, int64_t k0, struct epilogue e, float *y,
+                         const int narrow) {
   const int64_t left = min_i(WIDE, g->k - k0);
   int64_t line = at / g->s.pitch, column = at % g->s.pitch - g->s.border, from = line_of(&g->s, line);
   for (int64_t i = 0; i < WIDE && at + i < end; i++) {
@@ -248,7 +312,7 @@ INLINE void store_pixels(const struct conv *g, const float *block, int64_t at, i
         vec v = load(block + i * WIDE + j);
         if (e.bias) v += load_n(e.bias + k0 + j, left - j);
         if (e.add) v += load_n(e.add + to + j, left - j);
-        store_n(y + to + j, v, left - j);
+        store_at(y, to + j, v, left - j, narrow);
       }
     }
     if (++column == g->s.w) {
@@ -263,7 +327,10 @@ static void bf16_conv(const struct cpu_step *s, int64_t part, float *scratch) {
   const struct conv g = conv_of(s->d);
   const int64_t lo = part / g.across * g.lines, hi = min_i(g.s.lines, lo + g.lines), k0 = part % g.across * g.outputs;
   bf16 *x = (bf16 *)scratch;
-  fill_strip(&g.s, s->p[0], g.c, g.cp, lo - g.s.border, hi + g.s.border, x);
+  if (g.narrow_x)
+    fill_strip(&g.s, s->p[0], g.c, g.cp, lo - g.s.border, hi + g.s.border, x, 1);
+  else
+    fill_strip(&g.s, s->p[0], g.c, g.cp, lo - g.s.border, hi + g.s.border, x, 0);
   int64_t tap[9];
   taps_of(&g.s, g.taps, tap);
   BEGIN_TILES();
@@ -272,7 +339,11 @@ static void bf16_conv(const struct cpu_step *s, int64_t part, float *scratch) {
   for (int64_t at = first + g.s.border; at < end; at += WIDE)
     for (int64_t k = k0; k < min_i(g.k, k0 + g.outputs); k += WIDE) {
       block_product(x + (at - origin) * g.cp, g.cp, tap, g.taps, (const bf16 *)s->p[1] + k / WIDE * g.taps * g.cp * WIDE, block);
-      store_pixels(&g, block, at, end, k, (struct epilogue){s->p[3], s->p[4], 0}, s->p[2]);
+      const struct epilogue e = {s->p[3], s->p[4], 0};
+      if (g.narrow_y)
+        store_pixels(&g, block, at, end, k, e, s->p[2], 1);
+      else
+        store_pixels(&g, block, at, end, k, e, s->p[2], 0);
     }
   END_TILES();
 }
@@ -283,14 +354,14 @@ INLINE int64_t bf16_conv_scratch(const struct cpu_step *s) {
 }
 
 // grad is what bf16_conv_dw has in d: N, H, W, C, K, kernel size, sizes and counts of the chunks that C and K are cut
-// into, slabs, lines at a time.
+// into, slabs, lines at a time, whether x and dy are narrow.
 struct grad {
   struct strip s;
-  int64_t c, k, taps, c_size, c_count, k_size, k_count, slabs, lines;
+  int64_t c, k, taps, c_size, c_count, k_size, k_count, slabs, lines, narrow_x, narrow_dy;
   int64_t deep, wide;  // pixels at a time, rounded up; distance of two channels of x turned
 };
 INLINE struct grad grad_of(const int64_t *d) {
-  struct grad g = {strip_of(d[0], d[1], d[2], d[5] / 2), d[3], d[4], d[5] * d[5], d[6], d[7], d[8], d[9], d[10], d[11], 0, 0};
+  struct grad g = {strip_of(d[0], d[1], d[2], d[5] / 2), d[3], d[4], d[5] * d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], 0, 0};
   g.deep = round_up(g.lines * g.s.pitch, DEEP);
   g.wide = round_up(g.deep + 2 * g.s.reach, DEEP);
   g.wide += g.wide / DEEP % 2 ? 0 : DEEP;  // an odd number of cache lines, as for odd_lines
@@ -304,8 +375,8 @@ INLINE struct walk walk_from(const struct strip *s, int64_t at) {
   return (struct walk){line, (at < 0 ? at + s->pitch : at % s->pitch) - s->border, line_of(s, line)};
 }
 // next_pixel is where the channels of the pixel are, or zeros, and goes on.
-INLINE const float *next_pixel(struct walk *w, const struct strip *s, const float *x, int64_t c) {
-  const float *p = w->from >= 0 && w->column >= 0 ? x + (w->from + w->column) * c : zero_pixel;
+INLINE const float *next_pixel(struct walk *w, const struct strip *s, const float *x, int64_t c, const int narrow) {
+  const float *p = w->from >= 0 && w->column >= 0 ? pixel_of(x, w->from + w->column, c, narrow) : zero_pixel;
   if (++w->column == s->w) {
     w->column = -s->border;
     w->from = line_of(s, ++w->line);
@@ -314,25 +385,25 @@ INLINE const float *next_pixel(struct walk *w, const struct strip *s, const floa
 }
 
 // turn_pixels writes VL channels of 2*VL pixels as rows of a channel each.
-INLINE void turn_pixels(const float *const *pixel, int64_t c, int64_t left, bf16 *to, int64_t wide) {
+INLINE void turn_pixels(const float *const *pixel, int64_t c, int64_t left, bf16 *to, int64_t wide, const int narrow) {
   ivec pairs[VL];
-  UNROLL for (int i = 0; i < VL; i++) pairs[i] = pair(pixel[2 * i] + c, pixel[2 * i + 1] + c, left);
+  UNROLL for (int i = 0; i < VL; i++) pairs[i] = pair(pixel[2 * i], pixel[2 * i + 1], c, left, narrow);
   turn(pairs);
   UNROLL for (int i = 0; i < VL; i++) memcpy(to + i * wide, &pairs[i], sizeof pairs[i]);
 }
 
 // fill_turned writes pixels at.. of x, `deep` of them and taps' reach around, as [channel][pixel].
-INLINE void fill_turned(const struct grad *g, const float *x, int64_t c0, int64_t at, bf16 *to) {
+INLINE void fill_turned(const struct grad *g, const float *x, int64_t c0, int64_t at, bf16 *to, const int narrow) {
   const int64_t real = min_i(g->c_size, g->c - c0);
   struct walk w = walk_from(&g->s, at - g->s.reach);
   for (int64_t f = 0; f < g->deep + 2 * g->s.reach; f += 2 * VL, to += 2 * VL) {
     const float *pixel[2 * VL];
-    for (int i = 0; i < 2 * VL; i++) pixel[i] = next_pixel(&w, &g->s, x, g->c);
+    for (int i = 0; i < 2 * VL; i++) pixel[i] = next_pixel(&w, &g->s, x, g->c, narrow);
     int64_t c = 0;
-    for (; c + VL <= real; c += VL) turn_pixels(pixel, c0 + c, VL, to + c * g->wide, g->wide);
+    for (; c + VL <= real; c += VL) turn_pixels(pixel, c0 + c, VL, to + c * g->wide, g->wide, narrow);
     for (; c < g->c_size; c += VL) {
       if (c < real)
-        turn_pixels(pixel, c0 + c, real - c, to + c * g->wide, g->wide);
+        turn_pixels(pixel, c0 + c, real - c, to + c * g->wide, g->wide, narrow);
       else
         for (int i = 0; i < VL; i++) memset(to + (c + i) * g->wide, 0, 2 * VL * sizeof *to);
     }
@@ -340,16 +411,17 @@ INLINE void fill_turned(const struct grad *g, const float *x, int64_t c0, int64_
 }
 
 // fill_pairs writes pixels at.. of dy as [channel/32][pixel/2][32][2].
-INLINE void fill_pairs(const struct grad *g, const float *dy, int64_t k0, int64_t at, int64_t end, bf16 *to) {
+INLINE void fill_pairs(const struct grad *g, const float *dy, int64_t k0, int64_t at, int64_t end, bf16 *to,
+                       const int narrow) {
   const int64_t real = min_i(g->k_size, g->k - k0);
   struct walk w = walk_from(&g->s, at);
   for (int64_t f = 0; f < g->deep; f += 2, to += 2 * WIDE) {
-    const float *p = next_pixel(&w, &g->s, dy, g->k), *q = next_pixel(&w, &g->s, dy, g->k);
+    const float *p = next_pixel(&w, &g->s, dy, g->k, narrow), *q = next_pixel(&w, &g->s, dy, g->k, narrow);
     if (at + f >= end) p = zero_pixel;
     if (at + f + 1 >= end) q = zero_pixel;
     for (int64_t k = 0; k < g->k_size; k += VL) {
       ivec v = {0};
-      if (k < real) v = pair(p + k0 + k, q + k0 + k, real - k);
+      if (k < real) v = pair(p, q, k0 + k, real - k, narrow);
       memcpy(to + k / WIDE * WIDE * g->deep + 2 * (k % WIDE), &v, sizeof v);
     }
   }
@@ -411,12 +483,17 @@ static void bf16_conv_dw(const struct cpu_step *s, int64_t part, float *scratch)
   float block[9][WIDE * WIDE];
   for (int64_t lo = all.lo; lo < all.hi; lo += g.lines) {
     const int64_t at = lo * g.s.pitch, end = min_i(all.hi, lo + g.lines) * g.s.pitch;
-    fill_turned(&g, s->p[0], c0, at, x);
-    fill_pairs(&g, s->p[1], k0, at, end, dy);
+    if (g.narrow_x)
+      fill_turned(&g, s->p[0], c0, at, x, 1);
+    else
+      fill_turned(&g, s->p[0], c0, at, x, 0);
+    if (g.narrow_dy)
+      fill_pairs(&g, s->p[1], k0, at, end, dy, 1);
+    else
+      fill_pairs(&g, s->p[1], k0, at, end, dy, 0);
     BEGIN_TILES();
     for (int64_t c = 0; c < min_i(g.c_size, g.c - c0); c += WIDE)
-      for (int64_t k = 0; k < min_i(g.k_size, g.k - k0); k += WIDE)
-{
+      for (int64_t k = 0; k < min_i(g.k_size, g.k - k0); k += WIDE) {
         // A few pixels at a time, which stay in the first cache for all taps.
         for (int64_t f = 0; f < g.deep; f += NEAR)
           for (int64_t t = 0; t < g.taps; t++)
@@ -425,7 +502,7 @@ static void bf16_conv_dw(const struct cpu_step *s, int64_t part, float *scratch)
         for (int64_t t = 0; t < g.taps; t++)
           add_block(block[t], dw + (t * g.c + c0 + c) * g.k + k0 + k, g.k, min_i(WIDE, g.c - c0 - c),
                     min_i(WIDE, g.k - k0 - k), lo > all.lo);
-}
+      }
     END_TILES();
   }
 }

@@ -64,7 +64,7 @@ NOINLINE void turn_rows(const struct bf16_head *w, const float *x, bf16 *to) {
   for (int64_t t = 0; t < w->np; t += VL)
     for (int64_t r = 0; r < GROUP; r += 2 * VL) {
       ivec pairs[VL];
-      for (int i = 0; i < VL; i++) pairs[i] = pair(x + (r + 2 * i) * w->np + t, x + (r + 2 * i + 1) * w->np + t, VL);
+      for (int i = 0; i < VL; i++) pairs[i] = pair(x + (r + 2 * i) * w->np, x + (r + 2 * i + 1) * w->np, t, VL, 0);
       turn(pairs);
       for (int i = 0; i < VL; i++) memcpy(to + (t + i) * GROUP + r, &pairs[i], sizeof pairs[i]);
     }

@@ -20,8 +20,7 @@ struct cpu_step {
 // X(name): every kernel, in the order of its number.
 #define CPU_KERNELS(X)                                                                              \
   X(wino_weights) X(wino_forward) X(wino_dw) X(wino_dw_out) X(wino_dw_small)                        \
-  X(bf16_weights) X(bf16_conv) X(bf16_conv_dw) X(bf16_attention) X(bf16_attention_dx)\
-                                                    \
+  X(bf16_weights) X(bf16_conv) X(bf16_conv_dw) X(bf16_attention) X(bf16_attention_dx)     \
   X(gemm) X(sum_slabs) X(conv_cols) X(conv_cols_dx) X(conv_cols_dw) X(flip_weights)                 \
   X(conv_panels) X(pack_weights) X(max_pool) X(mean_pool) X(resize)                                 \
   X(norm_stats) X(norm) X(norm_grad) X(norm_grad2) X(norm_act) X(norm_act_grad) X(norm_act_grad2)  \

@@ -102,6 +102,15 @@ func normDims(o *op.Op) []int {
 	return []int{size(x) / x[0] / channels(x), channels(x), o.Groups()}
 }
 
+// narrowMask has a bit for each of refs that is narrow, the lowest for the first.
+func narrowMask(refs ...ref) int {
+	mask := 0
+	for i, r := range refs {
+		mask |= btoi(r.narrow()) << i
+	}
+	return mask
+}
+
 func (t *task) statsKey() statsKey { return statsKey{t.in[0], t.op.Groups(), t.op.F} }
 
 // newStats is where a step leaves the statistics of its input.
@@ -118,7 +127,8 @@ func (l *lowering) statsOf(t *task) ref {
 		return r
 	}
 	r := l.newStats(t)
-	l.emit(kNormStats, t.op.In[0][0], []ref{l.value(t.in[0]), r}, normDims(t.op), float32(t.op.F))
+	x := l.value(t.in[0])
+	l.emit(kNormStats, t.op.In[0][0], []ref{x, r}, append(normDims(t.op), narrowMask(x)), float32(t.op.F))
 	return r
 }
 
@@ -133,7 +143,8 @@ func lowerNormAct(l *lowering, t *task) {
 	if !known {
 		stats = l.newStats(t)
 	}
-	l.emit(kNormAct, t.op.Out[0], []ref{x, a, b, l.output(t.out[0], t.in[0]), stats}, append(normDims(t.op), btoi(known)), float32(t.op.F))
+	y := l.output(t.out[0], t.in[0])
+	l.emit(kNormAct, t.op.Out[0], []ref{x, a, b, y, stats}, append(normDims(t.op), btoi(known), narrowMask(x, y)), float32(t.op.F))
 }
 
 func lowerNormGrad(l *lowering, t *task) {
@@ -149,9 +160,10 @@ func lowerNormGrad2(l *lowering, t *task) {
 // lowerNormActGrad computes up to three gradients in one pass. The first, for x,
 // passes through twice: only g may be overwritten, and only if it is nothing else.
 func lowerNormActGrad(l *lowering, t *task) {
-	stats := l.statsOf(t)
-	refs := append(l.values(t.in), stats, l.output(t.out[0], t.once(3)), l.output(t.out[1]), l.output(t.out[2]))
-	l.emit(kNormActGrad, t.op.In[0][0], refs, normDims(t.op))
+	stats, dx := l.statsOf(t), l.output(t.out[0], t.once(3))
+	in := l.values(t.in)
+	refs := append(in, stats, dx, l.output(t.out[1]), l.output(t.out[2]))
+	l.emit(kNormActGrad, t.op.In[0][0], refs, append(normDims(t.op), narrowMask(in[0], in[3], dx)))
 }
 
 // lowerNormActGrad2 does so for up to four gradients of GNActDX: those for g and x

@@ -27,7 +27,7 @@ func (a attentionKernel) lower(l *lowering, t *task) {
 	s := t.op.In[0]
 	tokens, heads, c := s[1], t.op.Heads(), s[2]/3
 	kernel, rows := a.kernel, l.isa.rows
-	if l.prog.Precision != engine.Float32 && a.bf16 != 0 && c/heads >= narrow {
+	if l.prog.Precision != engine.Float32 && a.bf16 != 0 && c/heads >= fewBF16 {
 		kernel, rows = a.bf16, width
 	}
 	panels, parts := ceilDiv(tokens, rows), s[0]*heads

@@ -1,6 +1,11 @@
 package cpu
 
-import "ddpmlab/ddpm/engine"
+import (
+	"slices"
+
+	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/op"
+)
 
 // Products in bfloat16: see bf16.h. A product of matrices is a convolution with one tap
 // over images of one column.
@@ -9,15 +14,83 @@ const (
 	width = 32 // pixels and outputs of a block of products
 )
 
-// narrow is the number of channels below which a block would be mostly padding.
-const narrow = 16
+// fewBF16 is the number of channels below which a block would be mostly padding.
+const fewBF16 = 16
 
 // bfloat16 tells whether the convolution g is to be computed in bfloat16.
-func (l *lowering) bfloat16(g geometry) bool {
-	if l.prog.Precision == engine.Float32 || !g.same() || min(g.c, g.k) < narrow || max(g.c, g.k) > mostChannels {
+func bfloat16(p *engine.Program, g geometry) bool {
+	if p.Precision == engine.Float32 || !g.same() || min(g.c, g.k) < fewBF16 || max(g.c, g.k) > mostChannels {
 		return false
 	}
-	return g.kh == 1 || g.kh == 3 && l.prog.Precision == engine.BFloat16
+	return g.kh == 1 || g.kh == 3 && p.Precision == engine.BFloat16
+}
+
+// narrowValues marks, by root, the values that are kept in bfloat16, in half the memory: what
+// normalisations compute for products that would round it anyway, and what products compute for
+// normalisations alone. The stream of residuals, sums over many layers, stays in float32.
+func narrowValues(p *engine.Program, tasks []*task, root []int) []bool {
+	narrow := make([]bool, len(p.Values))
+	if p.Precision == engine.Float32 {
+		return narrow
+	}
+	wide := make([]bool, len(p.Values)) // some task wants all digits
+	for _, v := range slices.Concat(p.Inputs, p.Params, p.Outputs, p.Grads) {
+		wide[root[v]] = true
+	}
+	for _, t := range slices.Backward(tasks) {
+		for i, v := range t.reads() {
+			if i >= len(t.in) || !t.takesNarrow(p, i, wide) {
+				wide[v] = true
+			}
+		}
+	}
+	for _, t := range tasks {
+		v, makes := t.out[0], false
+		switch t.op.Kind {
+		case op.KindGNAct, op.KindGNActDX, op.KindGNActDA, op.KindGNActDB:
+			makes = true
+		case op.KindConv, op.KindConvDX:
+			makes = !t.relu && bfloat16(p, geometryOfProduct(t.op))
+		case op.KindUpsample:
+			makes = narrow[t.in[0]]
+		}
+		if v != none {
+			narrow[v] = makes && !wide[v]
+		}
+	}
+	return narrow
+}
+
+// geometryOfProduct is the geometry of a convolution or of one of its gradients.
+func geometryOfProduct(o *op.Op) geometry {
+	switch o.Kind {
+	case op.KindConvDX:
+		return geometryOf(o, o.Out, o.In[0], o.In[1])
+	case op.KindConvDW:
+		return geometryOf(o, o.In[0], o.Out, o.In[1])
+	}
+	return geometryOf(o, o.In[0], o.In[1], o.Out)
+}
+
+// takesNarrow tells whether input i of t may be narrow.
+func (t *task) takesNarrow(p *engine.Program, i int, wide []bool) bool {
+	switch t.op.Kind {
+	case op.KindConv:
+		return i == 0 && !t.relu && bfloat16(p, geometryOfProduct(t.op))
+	case op.KindConvDX:
+		return i == 1 && bfloat16(p, geometryOfProduct(t.op))
+	case op.KindConvDW:
+		return bfloat16(p, geometryOfProduct(t.op))
+	case op.KindGNAct:
+		return i == 0
+	case op.KindGNActDX, op.KindGNActDA, op.KindGNActDB:
+		return i == 0 || i == 3
+	case op.KindSum:
+		return t.op.Axes() == op.PerChannel
+	case op.KindUpsample:
+		return !wide[t.out[0]] && channels(t.op.Out)%2 == 0
+	}
+	return false
 }
 
 // product is the geometry of m as a convolution.
@@ -42,9 +115,9 @@ func roundTo(n, multiple int) int { return ceilDiv(n, multiple) * multiple }
 func (l *lowering) convBF16(t *task, g geometry, x, w ref, flip bool) {
 	taps, cp, kp := g.kh*g.kw, roundTo(g.c, depth), roundTo(g.k, width)
 	var packed ref
-	n := taps * cp * kp / 2
-	l.hoist(n, []ref{w}, func() {
-		packed = l.temp(n)
+	const room = 0 // half the size of w: reading it is never slower than packing w again
+	l.hoist(room, []ref{w}, func() {
+		packed = l.temp(taps * cp * kp / 2)
 		l.emit(kBF16Weights, kp/width, []ref{w, packed}, []int{taps, g.c, g.k, btoi(flip)})
 	})
 
@@ -62,8 +135,9 @@ func (l *lowering) convBF16(t *task, g geometry, x, w ref, flip bool) {
 		across = ceilDiv(kp, outputs)
 	}
 	bias, add := l.epilogue(t)
-	l.emit(kBF16Conv, ceilDiv(count, each)*across, []ref{x, packed, l.output(t.out[0], t.overwritable()), bias, add},
-		[]int{g.n, g.h, g.w, g.c, g.k, g.kh, each, outputs})
+	y := l.output(t.out[0], t.overwritable())
+	l.emit(kBF16Conv, ceilDiv(count, each)*across, []ref{x, packed, y, bias, add},
+		[]int{g.n, g.h, g.w, g.c, g.k, g.kh, each, outputs, btoi(x.narrow()), btoi(y.narrow())})
 }
 
 // convDWBF16 lowers the gradient of the weights of g.
@@ -81,7 +155,7 @@ func (l *lowering) convDWBF16(t *task, g geometry, x, gy ref) {
 		partial = l.temp(slabs * n)
 	}
 	l.emit(kBF16ConvDW, slabs*pairs, []ref{x, gy, partial},
-		[]int{g.n, g.h, g.w, g.c, g.k, g.kh, c.size, c.count, k.size, k.count, slabs, each})
+		[]int{g.n, g.h, g.w, g.c, g.k, g.kh, c.size, c.count, k.size, k.count, slabs, each, btoi(x.narrow()), btoi(gy.narrow())})
 	if slabs > 1 {
 		l.sumSlabs(partial, dw, n, slabs)
 	}

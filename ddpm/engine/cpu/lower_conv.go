@@ -49,14 +49,14 @@ func (g geometry) swapped() geometry {
 func (g geometry) patch() int { return g.kh * g.kw * g.c }
 
 func lowerConv(l *lowering, t *task) {
-	g := geometryOf(t.op, t.op.In[0], t.op.In[1], t.op.Out)
+	g := geometryOfProduct(t.op)
 	x, w := l.value(t.in[0]), l.value(t.in[1])
 	switch {
 	case t.relu:
 		l.convReLU(t, g, x, w)
 	case g.pointwise():
 		l.gemm(t, matmul{1, g.n * g.h * g.w, g.k, g.c, false, false}, x, w)
-	case l.bfloat16(g):
+	case bfloat16(l.prog, g):
 		l.convBF16(t, g, x, w, false)
 	case g.winograd():
 		l.winograd(t, g, x, w, false)
@@ -68,12 +68,12 @@ func lowerConv(l *lowering, t *task) {
 }
 
 func lowerConvDX(l *lowering, t *task) {
-	g := geometryOf(t.op, t.op.Out, t.op.In[0], t.op.In[1])
+	g := geometryOfProduct(t.op)
 	w, gy := l.value(t.in[0]), l.value(t.in[1])
 	switch {
 	case g.pointwise():
 		l.gemm(t, matmul{1, g.n * g.h * g.w, g.c, g.k, false, true}, gy, w)
-	case l.bfloat16(g):
+	case bfloat16(l.prog, g):
 		l.convBF16(t, g.swapped(), gy, w, true)
 	case g.winograd():
 		l.winograd(t, g.swapped(), gy, w, true)
@@ -85,12 +85,12 @@ func lowerConvDX(l *lowering, t *task) {
 }
 
 func lowerConvDW(l *lowering, t *task) {
-	g := geometryOf(t.op, t.op.In[0], t.op.Out, t.op.In[1])
+	g := geometryOfProduct(t.op)
 	x, gy := l.value(t.in[0]), l.value(t.in[1])
 	switch {
 	case g.pointwise():
 		l.gemm(t, matmul{1, g.c, g.k, g.n * g.h * g.w, true, false}, x, gy)
-	case l.bfloat16(g):
+	case bfloat16(l.prog, g):
 		l.convDWBF16(t, g, x, gy)
 	case g.winograd():
 		l.winogradDW(t, g, x, gy)
@@ -244,7 +244,7 @@ func lowerMatMul(l *lowering, t *task) {
 // gemm cuts a product by rows and columns of the result; and, if there are few of
 // those and the inner dimension is long, as in a weight gradient, by that one.
 func (l *lowering) gemm(t *task, m matmul, a, b ref) {
-	if g := m.product(); m.batch == 1 && l.bfloat16(g) {
+	if g := m.product(); m.batch == 1 && bfloat16(l.prog, g) {
 		switch {
 		case !m.ta:
 			l.convBF16(t, g, a, b, m.tb)

@@ -52,7 +52,7 @@ func lowerSum(l *lowering, t *task) {
 	if slabs > 1 {
 		partial = l.temp(slabs * x.a * x.g)
 	}
-	l.emit(kSum, ceilDiv(x.a, each)*slabs, []ref{from, partial}, []int{x.a, x.p, x.g, x.d, each, slabs})
+	l.emit(kSum, ceilDiv(x.a, each)*slabs, []ref{from, partial}, []int{x.a, x.p, x.g, x.d, each, slabs, btoi(from.narrow())})
 	if slabs > 1 {
 		l.sumSlabs(partial, to, x.a*x.g, slabs)
 	}
@@ -123,6 +123,9 @@ func lowerPool(l *lowering, t *task) {
 func lowerUpsample(l *lowering, t *task) {
 	s := t.op.In[0]
 	rows, w, c := s[0]*s[1], s[2], s[3]
+	if l.value(t.in[0]).narrow() {
+		c /= 2
+	}
 	l.copy(l.value(t.in[0]), l.output(t.out[0]), [4]int{rows, 2, w, 2}, c, [4]int{w * c, 0, c, 0}, [4]int{4 * w * c, 2 * w * c, 2 * c, c})
 }
 

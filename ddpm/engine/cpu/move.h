@@ -65,8 +65,8 @@ INLINE float sum_range(const float *x, int64_t n) {
   return sum_v(total[0] + total[1] + (total[2] + total[3]));
 }
 
-// sum: p = large, small; d[4] = how many of A make a part, d[5] = slabs. With slabs > 1, P (P*D where G is 1) is
-// cut, and small is [slab][A][G].
+// sum: p = large, small; d[4] = how many of A make a part, d[5] = slabs, d[6] = whether large is narrow (see bf16.h),
+// where G is not 1. With slabs > 1, P (P*D where G is 1) is cut, and small is [slab][A][G].
 INLINE void sum_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
   const int64_t outer = s->d[0], pixels = s->d[1], groups = s->d[2], d = s->d[3], slabs = s->d[5], c = groups * d;
   const int64_t slab = part % slabs, lo = part / slabs * s->d[4], hi = min_i(outer, lo + s->d[4]);
@@ -84,6 +84,8 @@ INLINE void sum_rows(const struct cpu_step *s, int64_t part, float *scratch, con
       const int64_t left = LEFT(c, k);
       vec even = {0}, odd = {0};
       int64_t p = range.lo;
+      if (s->d[6])
+        for (; p < range.hi; p++) even += load_at(s->p[0], (a * pixels + p) * c + k, left, 1);
       for (; p + 2 <= range.hi; p += 2) {
         even += load_n(large + p * c + k, left);
         odd += load_n(large + (p + 1) * c + k, left);

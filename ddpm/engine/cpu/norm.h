@@ -8,8 +8,13 @@ struct norm { int64_t pixels, c, groups; };
 INLINE struct norm norm_of(const struct cpu_step *s) { return (struct norm){s->d[0], s->d[1], s->d[2]}; }
 
 enum { NORM_ROWS = 10 };  // scratch rows of C numbers
+
+// Which arrays are narrow, see bf16.h.
+enum { NARROW_X = 1, NARROW_Y = 2, NARROW_G = 2, NARROW_DX = 4 };
+
 static int64_t norm_scratch(const struct cpu_step *s) {
-  const int64_t sample = s->kernel == CPU_norm_act_grad2 ? s->d[0] * s->d[1] : 0;
+  const int keeps = s->kernel == CPU_norm_act_grad2 || (s->kernel == CPU_norm_act_grad && s->d[3] & NARROW_DX);
+  const int64_t sample = keeps ? s->d[0] * s->d[1] : 0;
   return NORM_ROWS * round_up(s->d[1], CB) + sample;
 }
 INLINE float *scratch_row(const struct norm *n, float *scratch, int i) { return scratch + i * round_up(n->c, CB); }
@@ -22,23 +27,25 @@ INLINE double fold_mean(const struct norm *n, const float *sums, int64_t group) 
   return total / (double)(n->pixels * width);
 }
 
-INLINE void sample_stats(const struct norm *n, const float *x, double eps, float *stats, float *scratch,
-                         const int whole) {
-  float *sum = scratch_row(n, scratch, 0), *square = scratch_row(n, scratch, 1);
+// sample_stats of a sample that begins at number `at` of x.
+INLINE void sample_stats(const struct norm *n, const float *x, int64_t at, double eps, float *stats, float *scratch,
+                         const int whole, const int narrow) {
+  float *sum = scratch_row(n, scratch, 0), *square = scratch_row(n, scratch, 1), *first = scratch_row(n, scratch, 2);
   for (int64_t c = 0; c < n->c; c += VL) {
-    const int64_t left = LEFT(n->c, c);
-    vec s[4] = {{0}}, q[4] = {{0}}, shift = load_n(x + c, left);  // four of each: an addition takes as many cycles
+    const int64_t left = LEFT(n->c, c), from = at + c;
+    vec s[4] = {{0}}, q[4] = {{0}}, shift = load_at(x, from, left, narrow);  // four of each: an addition takes as many cycles
     int64_t p = 0;
     for (; p + 4 <= n->pixels; p += 4) UNROLL for (int i = 0; i < 4; i++) {
-        vec v = load_n(x + (p + i) * n->c + c, left) - shift;
+        vec v = load_at(x, from + (p + i) * n->c, left, narrow) - shift;
         s[i] += v;
         q[i] += v * v;
       }
     for (; p < n->pixels; p++) {
-      vec v = load_n(x + p * n->c + c, left) - shift;
+      vec v = load_at(x, from + p * n->c, left, narrow) - shift;
       s[0] += v;
       q[0] += v * v;
     }
+    store(first + c, shift);
     store(sum + c, s[0] + s[1] + (s[2] + s[3]));
     store(square + c, q[0] + q[1] + (q[2] + q[3]));
   }
@@ -46,10 +53,10 @@ INLINE void sample_stats(const struct norm *n, const float *x, double eps, float
   const double pixels = (double)n->pixels;
   for (int64_t g = 0; g < n->groups; g++) {
     double mean = 0, var = 0;
-    for (int64_t c = g * width; c < (g + 1) * width; c++) mean += sum[c] / pixels + x[c];
+    for (int64_t c = g * width; c < (g + 1) * width; c++) mean += sum[c] / pixels + first[c];
     mean /= (double)width;
     for (int64_t c = g * width; c < (g + 1) * width; c++) {
-      const double m = sum[c] / pixels, d = m + x[c] - mean;
+      const double m = sum[c] / pixels, d = m + first[c] - mean;
       var += square[c] / pixels - m * m + d * d;
     }
     var /= (double)width;
@@ -67,10 +74,15 @@ INLINE void spread_stats(const struct norm *n, const float *stats, float *r, flo
   }
 }
 
-// norm_stats: p = x, stats; d = P, C, G; f = eps.
+// norm_stats: p = x, stats; d = P, C, G, whether x is narrow; f = eps.
 INLINE void norm_stats_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
   const struct norm n = norm_of(s);
-  sample_stats(&n, s->p[0] + part * n.pixels * n.c, s->f[0], s->p[1] + part * 2 * n.groups, scratch, whole);
+  const int64_t at = part * n.pixels * n.c;
+  float *stats = s->p[1] + part * 2 * n.groups;
+  if (s->d[3])
+    sample_stats(&n, s->p[0], at, s->f[0], stats, scratch, whole, 1);
+  else
+    sample_stats(&n, s->p[0], at, s->f[0], stats, scratch, whole, 0);
 }
 WHOLE_OR_PARTIAL(norm_stats, s->d[1])
 
@@ -81,7 +93,7 @@ INLINE void norm_rows(const struct cpu_step *s, int64_t part, float *scratch, co
   const float *x = s->p[0] + sample;
   float *y = s->p[1] + sample, *stats = s->p[2] + part * 2 * n.groups;
   float *r = scratch_row(&n, scratch, 0), *m = scratch_row(&n, scratch, 1);
-  sample_stats(&n, x, s->f[0], stats, scratch, whole);
+  sample_stats(&n, x, 0, s->f[0], stats, scratch, whole, 0);
   spread_stats(&n, stats, r, m);
   for (int64_t p = 0; p < n.pixels; p++, x += n.c, y += n.c)
     for (int64_t c = 0; c < n.c; c += VL) {
@@ -91,42 +103,43 @@ INLINE void norm_rows(const struct cpu_step *s, int64_t part, float *scratch, co
 }
 WHOLE_OR_PARTIAL(norm, s->d[1])
 
-// norm_act: p = x, A [N][C], B [N][C], y, stats; d = P, C, G, whether stats are known (else they are written); f = eps.
-// y = silu(xhat*A + B).
-INLINE void norm_act_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
+// norm_act: p = x, A [N][C], B [N][C], y, stats; d = P, C, G, whether stats are known (else they are written), NARROW_X
+// and NARROW_Y; f = eps. y = silu(xhat*A + B).
+INLINE void norm_act_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole, const int narrow) {
   const struct norm n = norm_of(s);
   const int64_t sample = part * n.pixels * n.c;
-  const float *x = s->p[0] + sample, *scale = s->p[1] + part * n.c, *shift = s->p[2] + part * n.c;
-  float *y = s->p[3] + sample, *stats = s->p[4] + part * 2 * n.groups;
+  const float *scale = s->p[1] + part * n.c, *shift = s->p[2] + part * n.c;
+  float *stats = s->p[4] + part * 2 * n.groups;
   float *a = scratch_row(&n, scratch, 0), *b = scratch_row(&n, scratch, 1);
-  if (!s->d[3]) sample_stats(&n, x, s->f[0], stats, scratch, whole);
+  if (!s->d[3]) sample_stats(&n, s->p[0], sample, s->f[0], stats, scratch, whole, narrow & NARROW_X);
   spread_stats(&n, stats, a, b);
   for (int64_t c = 0; c < n.c; c++) {
     a[c] *= scale[c];
     b[c] = b[c] * scale[c] + shift[c];
   }
-  for (int64_t p = 0; p < n.pixels; p++, x += n.c, y += n.c)
+  for (int64_t at = sample; at < sample + n.pixels * n.c; at += n.c)
     for (int64_t c = 0; c < n.c; c += VL) {
       const int64_t left = LEFT(n.c, c);
-      vec u = load_n(x + c, left) * load(a + c) + load(b + c);
-      store_n(y + c, u * sigmoid_v(u), left);
+      vec u = load_at(s->p[0], at + c, left, narrow & NARROW_X) * load(a + c) + load(b + c);
+      store_at(s->p[3], at + c, u * sigmoid_v(u), left, narrow & NARROW_Y);
     }
 }
-WHOLE_OR_PARTIAL(norm_act, s->d[1])
+WHOLE_OR_NARROW(norm_act, s->d[1], s->d[4])
 
 INLINE vec silu_slope(vec u) {
   vec s = sigmoid_v(u);
   return s * (1.f + u * (1.f - s));
 }
 
-// norm_act_grad: p = x, A, B, g, stats, dx, dA, dB; any of the last three may be NULL; d = P, C, G.
+// norm_act_grad: p = x, A, B, g, stats, dx, dA, dB; any of the last three may be NULL; d = P, C, G, NARROW_X, NARROW_G
+// and NARROW_DX.
 // With v = g*silu'(u): dB = sum v, dA = sum v*xhat, dx = J(x)·(v*A).
-INLINE void norm_act_grad_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
+INLINE void norm_act_grad_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole, const int narrow) {
   const struct norm n = norm_of(s);
   const int64_t sample = part * n.pixels * n.c, width = n.c / n.groups;
-  const float *x = s->p[0] + sample, *g = s->p[3] + sample, *stats = s->p[4] + part * 2 * n.groups;
+  const float *x = s->p[0], *g = s->p[3], *stats = s->p[4] + part * 2 * n.groups;
   const float *scale = s->p[1] + part * n.c, *shift = s->p[2] + part * n.c;
-  float *dx = s->p[5] ? s->p[5] + sample : NULL;
+  float *dx = narrow & NARROW_DX ? scratch_row(&n, scratch, NORM_ROWS) : s->p[5] ? s->p[5] + sample : NULL;
   float *r = scratch_row(&n, scratch, 0), *m = scratch_row(&n, scratch, 1);
   float *da = scratch_row(&n, scratch, 2), *db = scratch_row(&n, scratch, 3);
   spread_stats(&n, stats, r, m);
@@ -136,8 +149,8 @@ INLINE void norm_act_grad_rows(const struct cpu_step *s, int64_t part, float *sc
     vec sum = {0}, dot = {0};
     for (int64_t p = 0; p < n.pixels; p++) {
       const int64_t at = p * n.c + c;
-      vec xhat = load_n(x + at, left) * rv + mv;
-      vec v = load_n(g + at, left) * silu_slope(xhat * av + bv);
+      vec xhat = load_at(x, sample + at, left, narrow & NARROW_X) * rv + mv;
+      vec v = load_at(g, sample + at, left, narrow & NARROW_G) * silu_slope(xhat * av + bv);
       if (dx) store_n(dx + at, v, left);
       sum += v;
       dot += v * xhat;
@@ -162,13 +175,15 @@ INLINE void norm_act_grad_rows(const struct cpu_step *s, int64_t part, float *sc
       c1[c] = -r[c] * (mean + dot * m[c]);
     }
   }
-  for (int64_t p = 0; p < n.pixels; p++, x += n.c, dx += n.c)
+  for (int64_t at = 0; at < n.pixels * n.c; at += n.c)
     for (int64_t c = 0; c < n.c; c += VL) {
       const int64_t left = LEFT(n.c, c);
-      store_n(dx + c, load_n(dx + c, left) * load(cv + c) + load_n(x + c, left) * load(cx + c) + load(c1 + c), left);
+      const vec xv = load_at(x, sample + at + c, left, narrow & NARROW_X);
+      store_at(s->p[5], sample + at + c, load_n(dx + at + c, left) * load(cv + c) + xv * load(cx + c) + load(c1 + c), left,
+               narrow & NARROW_DX);
     }
 }
-WHOLE_OR_PARTIAL(norm_act_grad, s->d[1])
+WHOLE_OR_NARROW(norm_act_grad, s->d[1], s->d[3])
 
 // norm_act_grad2: p = x, A, B, g, h, stats, dx, dA, dB, dg; any of the last four may be NULL; d = P, C, G.
 // The gradients of <h, J(x)·w>, w = v*A, v = g*silu'(u). With q = J(x)·h and t = g*silu''(u)*A*q, the gradient for u:

@@ -17,6 +17,7 @@ type buffer struct {
 	size        int     // floats
 	first, last int     // the steps of its life, both included
 	constant    bool    // the same in every run with the same weights
+	narrow      bool    // bfloat16 numbers, two in the place of a float
 	mem         *memory // what it is a piece of: the arena, once that exists, or the state
 	offset      int     // in mem
 }
@@ -34,6 +35,9 @@ func (r ref) at() *float32 {
 	}
 	return r.buf.mem.at(r.buf.offset + r.off)
 }
+
+// narrow tells whether r is in a buffer of bfloat16.
+func (r ref) narrow() bool { return r.buf != nil && r.buf.narrow }
 
 // plus is the place n floats further.
 func (r ref) plus(n int) ref { return ref{r.buf, r.off + n} }
@@ -80,6 +84,7 @@ type lowering struct {
 	room     int  // floats that hoisted values may still take
 
 	inside map[int]inside // by root: values that are computed where a concatenation wants them
+	narrow []bool         // by root: see narrowValues
 
 	stats map[statsKey]ref // normalisation statistics that a step has left
 }
@@ -96,11 +101,12 @@ const forever = 1 << 30
 // than keep them, see recompute.
 func lower(in *isa, p *engine.Program, st *state, lean bool) (*lowering, error) {
 	tasks, root := fuse(p)
+	narrow := narrowValues(p, tasks, root)
 	if lean {
-		p, tasks, root = recompute(p, tasks, root)
+		p, tasks, root, narrow = recompute(p, tasks, root, narrow)
 	}
 	l := &lowering{
-		isa: in, prog: p, root: root, stats: map[statsKey]ref{},
+		isa: in, prog: p, root: root, narrow: narrow, stats: map[statsKey]ref{},
 		place: make([]ref, len(p.Values)), lastUse: make([]int, len(p.Values)), room: hoistMost,
 	}
 	for i, t := range tasks {
@@ -215,6 +221,11 @@ func (l *lowering) output(v int, reuse ...int) ref {
 		return l.place[r]
 	}
 	size := l.prog.Values[v].Size()
+	if l.narrow[r] {
+		l.place[r] = l.temp(ceilDiv(size, 2))
+		l.place[r].buf.narrow = true
+		return l.place[r]
+	}
 	if in, ok := l.inside[r]; ok {
 		l.place[r] = l.output(in.concat).plus(in.offset)
 		return l.place[r]
@@ -224,7 +235,7 @@ func (l *lowering) output(v int, reuse ...int) ref {
 			continue
 		}
 		at := l.place[l.root[u]]
-		if l.lastUse[l.root[u]] == l.now && at.buf.mem == nil && at.buf.last != forever && at.buf.size == size {
+		if l.lastUse[l.root[u]] == l.now && at.buf.mem == nil && at.buf.last != forever && !at.buf.narrow && at.buf.size == size {
 			l.place[r] = at
 			return at
 		}

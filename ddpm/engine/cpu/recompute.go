@@ -28,13 +28,14 @@ type schedule struct {
 	prog        *engine.Program
 	tasks       []*task
 	root        []int
+	narrow      []bool
 	maker       []int // by root: the task that computes it, none for a leaf
 	first, last []int // by root: the tasks between which it takes room; first is none if it takes none
 }
 
-func scheduleOf(p *engine.Program, tasks []*task, root []int) *schedule {
+func scheduleOf(p *engine.Program, tasks []*task, root []int, narrow []bool) *schedule {
 	n := len(p.Values)
-	s := &schedule{prog: p, tasks: tasks, root: root}
+	s := &schedule{prog: p, tasks: tasks, root: root, narrow: narrow}
 	s.maker, s.first, s.last = slices.Repeat([]int{none}, n), slices.Repeat([]int{none}, n), slices.Repeat([]int{none}, n)
 	for i, t := range tasks {
 		for _, v := range t.out {
@@ -58,13 +59,22 @@ func scheduleOf(p *engine.Program, tasks []*task, root []int) *schedule {
 	return s
 }
 
+// size is the room that v takes, in floats.
+func (s *schedule) size(v int) int {
+	n := s.prog.Values[v].Size()
+	if s.narrow[v] {
+		return ceilDiv(n, 2)
+	}
+	return n
+}
+
 // peak is the largest number of floats that live at the same time, and when.
 func (s *schedule) peak() (floats, at int) {
 	change := make([]int, len(s.tasks)+2)
 	for v, i := range s.first {
 		if i != none {
-			change[i] += s.prog.Values[v].Size()
-			change[s.last[v]+1] -= s.prog.Values[v].Size()
+			change[i] += s.size(v)
+			change[s.last[v]+1] -= s.size(v)
 		}
 	}
 	now := 0
@@ -79,8 +89,8 @@ func (s *schedule) peak() (floats, at int) {
 // recompute has cheap values computed again that only wait where memory is at its
 // peak, the largest first, as long as that lowers the peak. The tasks it returns
 // compute the same numbers.
-func recompute(p *engine.Program, tasks []*task, root []int) (*engine.Program, []*task, []int) {
-	s := scheduleOf(p, tasks, root)
+func recompute(p *engine.Program, tasks []*task, root []int, narrow []bool) (*engine.Program, []*task, []int, []bool) {
+	s := scheduleOf(p, tasks, root, narrow)
 	floats, at := s.peak()
 	tried := map[int]bool{}
 	for {
@@ -89,12 +99,12 @@ func recompute(p *engine.Program, tasks []*task, root []int) (*engine.Program, [
 			if i == none || i >= at || s.last[v] <= at || tried[v] || !s.again(v) {
 				continue
 			}
-			if best == none || p.Values[v].Size() > p.Values[best].Size() {
+			if best == none || s.size(v) > s.size(best) {
 				best = v
 			}
 		}
 		if best == none {
-			return s.prog, s.tasks, s.root
+			return s.prog, s.tasks, s.root, s.narrow
 		}
 		tried[best] = true
 		if leaner := s.split(best, at); leaner != nil {
@@ -103,7 +113,6 @@ func recompute(p *engine.Program, tasks []*task, root []int) (*engine.Program, [
 				tried = map[int]bool{}
 			}
 		}
-		p = s.prog
 	}
 }
 
@@ -131,7 +140,7 @@ func (s *schedule) split(v, at int) *schedule {
 	}
 	p := *s.prog
 	p.Values = slices.Clone(p.Values)
-	root := slices.Clone(s.root)
+	root, narrow := slices.Clone(s.root), slices.Clone(s.narrow)
 	var more []*task
 	var copyOf func(v int) int
 	copyOf = func(v int) int {
@@ -149,7 +158,7 @@ func (s *schedule) split(v, at int) *schedule {
 			}
 		}
 		w := len(p.Values)
-		p.Values, root = append(p.Values, p.Values[v]), append(root, w)
+		p.Values, root, narrow = append(p.Values, p.Values[v]), append(root, w), append(narrow, narrow[v])
 		t.out = []int{w}
 		more = append(more, &t)
 		return w
@@ -162,7 +171,7 @@ func (s *schedule) split(v, at int) *schedule {
 	for _, t := range s.tasks[next:] {
 		tasks = append(tasks, t.reading(w, v))
 	}
-	return scheduleOf(&p, tasks, root)
+	return scheduleOf(&p, tasks, root, narrow)
 }
 
 // reading is t with w in the place of v.

@@ -88,9 +88,10 @@ func TestRecompute(t *testing.T) {
 func TestRecomputePeak(t *testing.T) {
 	p := deep(t)
 	tasks, root := fuse(p)
-	before, _ := scheduleOf(p, tasks, root).peak()
-	p, tasks, root = recompute(p, tasks, root)
-	s := scheduleOf(p, tasks, root)
+	narrow := narrowValues(p, tasks, root)
+	before, _ := scheduleOf(p, tasks, root, narrow).peak()
+	p, tasks, root, narrow = recompute(p, tasks, root, narrow)
+	s := scheduleOf(p, tasks, root, narrow)
 	if after, _ := s.peak(); after >= before {
 		t.Errorf("the peak is %d floats, was %d", after, before)
 	}

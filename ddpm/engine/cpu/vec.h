@@ -108,3 +108,23 @@ INLINE struct span span_of(int64_t n, int64_t i, int64_t parts) {
     else                                                                        \
       name##_rows(s, part, scratch, 0);                                         \
   }
+
+// The same for kernels that also take arrays of bf16 (see bf16.h): a last argument says which, a bit for each array that
+// is narrow, of 1, 2 and 4.
+#define WHOLE_OR_NARROW(name, n, mask)                                          \
+  static void name(const struct cpu_step *s, int64_t part, float *scratch) {    \
+    if ((n) % VL != 0) {                                                        \
+      name##_rows(s, part, scratch, 0, (int)(mask));                            \
+      return;                                                                   \
+    }                                                                           \
+    switch (mask) {                                                             \
+      case 0: name##_rows(s, part, scratch, 1, 0); break;                       \
+      case 1: name##_rows(s, part, scratch, 1, 1); break;                       \
+      case 2: name##_rows(s, part, scratch, 1, 2); break;                       \
+      case 3: name##_rows(s, part, scratch, 1, 3); break;                       \
+      case 4: name##_rows(s, part, scratch, 1, 4); break;                       \
+      case 5: name##_rows(s, part, scratch, 1, 5); break;                       \
+      case 6: name##_rows(s, part, scratch, 1, 6); break;                       \
+      default: name##_rows(s, part, scratch, 1, 7);                             \
+    }                                                                           \
+  }

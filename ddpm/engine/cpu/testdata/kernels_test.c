@@ -78,29 +78,60 @@ static void winograd(const struct conv *g, const float *x, float *w, float *u, f
 
 static int64_t round32(int64_t n) { return (n + 31) / 32 * 32; }
 
+// narrowed is a copy of n numbers, which are bf16, in half the memory.
+static float *narrowed(const float *x, int64_t n) {
+  uint16_t *to = malloc((n + 1) / 2 * sizeof *x);
+  for (int64_t i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, x + i, sizeof bits);
+    to[i] = (uint16_t)(bits >> 16);
+  }
+  return (float *)to;
+}
+
+static float widened(const float *x, int64_t i) {
+  const uint32_t bits = (uint32_t)((const uint16_t *)x)[i] << 16;
+  float f;
+  memcpy(&f, &bits, sizeof f);
+  return f;
+}
+
 // bf16 compares the kernels that round their operands: those of these tests are bf16 already.
 static void bf16(const struct conv *g, float *x, float *w, float *dy, float *bias, float *add, float *y, float *dx,
                  float *dw, const double *wy, const double *wx, const double *ww) {
   const int64_t taps = g->kh * g->kw, nx = g->n * g->h * g->w * g->c, ny = g->n * g->h * g->w * g->k, nw = taps * g->c * g->k;
   const int64_t cp = round32(g->c), kp = round32(g->k), border = g->kh / 2, lines = g->n * (g->h + border) + border;
   float *packed = numbers(taps * cp * kp / 2, 12), *slabs = numbers(2 * nw, 13);
+  float *half_x = narrowed(x, nx), *half_dy = narrowed(dy, ny);
   for (int64_t each = 1; each <= lines; each += lines / 2 + 1)
     for (int64_t outputs = 32; outputs <= 64; outputs += 32) {
       const int64_t parts = (lines + each - 1) / each;
       run((struct cpu_step){CPU_bf16_weights, (int)(kp / 32), {w, packed}, {taps, g->c, g->k, 0}, {0}});
-      run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->k + outputs - 1) / outputs)), {x, packed, y, bias, add},
-                            {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs}, {0}});
-      compare("bf16", y, wy, ny);
+      for (int narrow = 0; narrow < 2; narrow++) {
+        run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->k + outputs - 1) / outputs)), {narrow ? half_x : x, packed, y, bias, add},
+                              {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs, narrow}, {0}});
+        compare("bf16", y, wy, ny);
+      }
+      float *half_y = numbers((ny + 1) / 2, 14);
+      run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->k + outputs - 1) / outputs)), {x, packed, half_y, bias, add},
+                            {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs, 0, 1}, {0}});
+      for (int64_t i = 0; i < ny; i++) y[i] = widened(half_y, i);
+      compare_to(5e-3, "bf16 to bf16", y, wy, ny);
+      free(half_y);
       run((struct cpu_step){CPU_bf16_weights, (int)(cp / 32), {w, packed}, {taps, g->k, g->c, 1}, {0}});
       run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->c + outputs - 1) / outputs)), {dy, packed, dx},
                             {g->n, g->h, g->w, g->k, g->c, g->kh, each, outputs}, {0}});
       compare("bf16 dx", dx, wx, nx);
       const int64_t cn = (cp + outputs - 1) / outputs, kn = kp / 32, count = lines < 2 ? 1 : 2;
-      run((struct cpu_step){CPU_bf16_conv_dw, (int)(count * cn * kn), {x, dy, slabs},
-                            {g->n, g->h, g->w, g->c, g->k, g->kh, outputs, cn, 32, kn, count, each}, {0}});
-      run((struct cpu_step){CPU_sum_slabs, (int)((nw + 15) / 16), {slabs, dw}, {nw, count, 16}, {0}});
-      compare("bf16 dw", dw, ww, nw);
+      for (int narrow = 0; narrow < 4; narrow++) {
+        run((struct cpu_step){CPU_bf16_conv_dw, (int)(count * cn * kn), {narrow & 1 ? half_x : x, narrow & 2 ? half_dy : dy, slabs},
+                              {g->n, g->h, g->w, g->c, g->k, g->kh, outputs, cn, 32, kn, count, each, narrow & 1, narrow >> 1}, {0}});
+        run((struct cpu_step){CPU_sum_slabs, (int)((nw + 15) / 16), {slabs, dw}, {nw, count, 16}, {0}});
+        compare("bf16 dw", dw, ww, nw);
+      }
     }
+  free(half_x);
+  free(half_dy);
   free(packed);
   free(slabs);
 }
@@ -255,6 +286,19 @@ static void bounds(int64_t n, int64_t pixels, int64_t c, int64_t groups) {
   run((struct cpu_step){CPU_norm_grad2, (int)n, {x, g, h, stats, y}, {pixels, c, groups}, {0}});
   run((struct cpu_step){CPU_norm_act_grad, (int)n, {x, a, b, g, stats, y, da, db}, {pixels, c, groups}, {0}});
   run((struct cpu_step){CPU_norm_act_grad, (int)n, {x, a, b, g, stats, NULL, da, NULL}, {pixels, c, groups}, {0}});
+  float *half = numbers((size + 1) / 2, 14), *total = numbers(2 * c, 15);
+  float *narrow_x = narrowed(x, size), *narrow_g = narrowed(g, size);
+  for (int mask = 1; mask < 8; mask++)
+    run((struct cpu_step){CPU_norm_act_grad, (int)n, {mask & 1 ? narrow_x : x, a, b, mask & 2 ? narrow_g : g, stats, mask & 4 ? half : y, da, db},
+                          {pixels, c, groups, mask}, {0}});
+  if (c > 1) run((struct cpu_step){CPU_sum, 2, {half, total}, {1, n * pixels, c, 1, 1, 2, 1}, {0}});
+  for (int mask = 1; mask < 4; mask++)
+    run((struct cpu_step){CPU_norm_act, (int)n, {mask & 1 ? narrow_x : x, a, b, mask & 2 ? half : y, stats}, {pixels, c, groups, 0, mask}, {1e-5f}});
+  run((struct cpu_step){CPU_norm_stats, (int)n, {narrow_x, stats}, {pixels, c, groups, 1}, {1e-5f}});
+  free(narrow_x);
+  free(narrow_g);
+  free(half);
+  free(total);
   run((struct cpu_step){CPU_norm_act_grad2, (int)n, {x, a, b, g, h, stats, y, da, db, g}, {pixels, c, groups}, {0}});
   run((struct cpu_step){CPU_norm_act_grad2, (int)n, {x, a, b, g, h, stats, NULL, NULL, db, NULL}, {pixels, c, groups}, {0}});
   for (int k = CPU_add; k <= CPU_silu_grad2; k++)
