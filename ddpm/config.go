@@ -39,7 +39,7 @@ const (
 const (
 	Float32  = ""      // nothing in less
 	Mixed    = "mixed" // 1x1 convolutions, linear layers and attention in bfloat16
-	BFloat16 = "bf16"  // 3x3 convolutions besides
+	BFloat16 = "bf16"  // 3x3 convolutions besides, and what goes from products to normalisations and back
 )
 
 var precisions = map[string]engine.Precision{Float32: engine.Float32, Mixed: engine.Mixed, BFloat16: engine.BFloat16}

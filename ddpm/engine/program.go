@@ -21,8 +21,8 @@ type Spec struct {
 	Precision Precision
 }
 
-// Precision says in what numbers a device may multiply. Sums, and all that is not a
-// product, are float32.
+// Precision says in what numbers a device may multiply. Sums are float32, and so is all that
+// is not a product, but for values that only products read, or only normalisations.
 type Precision int
 
 const (

@@ -11,6 +11,7 @@
 #include "head.h"
 #include "bf16.h"
 #include "bf16_attention.h"
+#include "norm.h"
 
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -31,5 +32,13 @@ void cpu_use_amx(cpu_kernel kernels[CPU_KERNEL_COUNT]) {
   kernels[CPU_bf16_conv_dw] = bf16_conv_dw;
   kernels[CPU_bf16_attention] = bf16_attention;
   kernels[CPU_bf16_attention_dx] = bf16_attention_dx;
+  // Those that round with the processor's instruction.
+  kernels[CPU_norm_stats] = norm_stats;
+  kernels[CPU_norm] = norm;
+  kernels[CPU_norm_grad] = norm_grad;
+  kernels[CPU_norm_grad2] = norm_grad2;
+  kernels[CPU_norm_act] = norm_act;
+  kernels[CPU_norm_act_grad] = norm_act_grad;
+  kernels[CPU_norm_act_grad2] = norm_act_grad2;
 }
 #endif

@@ -263,10 +263,10 @@ INLINE void fill_strip(const struct strip *s, const float *x, int64_t c, int64_t
 }
 
 // conv is what bf16_conv has in d: N, H, W, C, K, kernel size (1 or 3; for 1, H x W is one line), lines and outputs
-// of a part, whether x and y are narrow.
-struct conv { struct strip s; int64_t c, k, cp, taps, lines, outputs, narrow_x, narrow_y, across; };
+// of a part, whether x and y are narrow, distance of two pixels of y.
+struct conv { struct strip s; int64_t c, k, cp, taps, lines, outputs, narrow_x, narrow_y, apart, across; };
 INLINE struct conv conv_of(const int64_t *d) {
-  return (struct conv){strip_of(d[0], d[1], d[2], d[5] / 2), d[3], d[4], round_up(d[3], DEEP), d[5] * d[5], d[6], d[7], d[8], d[9], ceil_div(d[4], d[7])};
+  return (struct conv){strip_of(d[0], d[1], d[2], d[5] / 2), d[3], d[4], round_up(d[3], DEEP), d[5] * d[5], d[6], d[7], d[8], d[9], d[10], ceil_div(d[4], d[7])};
 }
 
 // block_product: 32 pixels by 32 outputs of a convolution, for pixels cp apart and taps at the given distances.
@@ -307,11 +307,11 @@ INLINE void store_pixels(const struct conv *g, const float *block, int64_t at, i
   int64_t line = at / g->s.pitch, column = at % g->s.pitch - g->s.border, from = line_of(&g->s, line);
   for (int64_t i = 0; i < WIDE && at + i < end; i++) {
     if (from >= 0 && column >= 0) {
-      const int64_t to = (from + column) * g->k + k0;
+      const int64_t at_add = (from + column) * g->k + k0, to = (from + column) * g->apart + k0;
       for (int64_t j = 0; j < left; j += VL) {
         vec v = load(block + i * WIDE + j);
         if (e.bias) v += load_n(e.bias + k0 + j, left - j);
-        if (e.add) v += load_n(e.add + to + j, left - j);
+        if (e.add) v += load_n(e.add + at_add + j, left - j);
         store_at(y, to + j, v, left - j, narrow);
       }
     }

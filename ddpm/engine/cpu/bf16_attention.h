@@ -70,17 +70,22 @@ NOINLINE void turn_rows(const struct bf16_head *w, const float *x, bf16 *to) {
     }
 }
 
-// exp_tokens replaces a row of scores by exp(x - max), zero beyond the last token, and returns its sum.
-INLINE float exp_tokens(const struct bf16_head *w, float *row) {
-  const int64_t n = w->h.tokens;
+// exp_tokens computes exp(x - max) of a row of scores, zero beyond the last token, and returns its sum. The numbers go to
+// `to`, rounded; if that is NULL, they replace the row.
+INLINE float exp_tokens(const struct bf16_head *w, float *row, bf16 *to) {
+  const int64_t n = w->h.tokens, whole = n / VL * VL;
   vec top = splat(-INFINITY), total = {0};
-  for (int64_t k = 0; k < n; k += VL) top = max_v(only_first(load(row + k), n - k, splat(-INFINITY)), top);
-  float lanes[VL], most = -INFINITY;
-  store(lanes, top);
-  for (int i = 0; i < VL; i++) most = lanes[i] > most ? lanes[i] : most;
+  for (int64_t k = 0; k < whole; k += VL) top = max_v(load(row + k), top);
+  if (whole < n) top = max_v(only_first(load(row + whole), n - whole, splat(-INFINITY)), top);
+  float *at = to ? (float *)to : row;
+  const float most = most_v(top);
   for (int64_t k = 0; k < w->np; k += VL) {
-    const vec e = k < n ? only_first(exp_v(load(row + k) - most), n - k, (vec){0}) : (vec){0};
-    store(row + k, e);
+    vec e = {0};
+    if (k < whole)
+      e = exp_v(load(row + k) - most);
+    else if (k < n)
+      e = only_first(exp_v(load(row + k) - most), n - k, (vec){0});
+    store_at(at, k, e, VL, to != NULL);
     total += e;
   }
   return sum_v(total);
@@ -88,7 +93,7 @@ INLINE float exp_tokens(const struct bf16_head *w, float *row) {
 
 // softmax_and_along replaces a row of scores by its softmax w and a row v by w*(v - sum(w*v)).
 INLINE void softmax_and_along(const struct bf16_head *h, float *w, float *v) {
-  const float factor = 1 / exp_tokens(h, w);
+  const float factor = 1 / exp_tokens(h, w, NULL);
   vec total = {0};
   for (int64_t k = 0; k < h->np; k += VL) {
     const vec x = load(w + k) * factor;
@@ -116,10 +121,7 @@ static void bf16_attention(const struct cpu_step *s, int64_t part, float *scratc
     float *out = s->p[1] + h->at + r * h->c, sums[WIDE];
     round_rows(&w, q + r * 3 * h->c, 3 * h->c, real, WIDE, h->scale, rows);
     for (int64_t j = 0; j < w.np; j += WIDE) block_sum(rows, w.dp, k_turned + 2 * j, w.np, w.dp, scores + j, w.np, 0);
-    for (int64_t i = 0; i < WIDE; i++) {
-      sums[i] = exp_tokens(&w, scores + i * w.np);
-      to_bf16(scores + i * w.np, w.np, w.np, weights + i * w.np);
-    }
+    for (int64_t i = 0; i < WIDE; i++) sums[i] = exp_tokens(&w, scores + i * w.np, weights + i * w.np);
     for (int64_t j = 0; j < w.dp; j += WIDE) block_sum(weights, w.np, v_pairs + 2 * j, w.dp, w.np, mixed + j, w.dp, 0);
     for (int64_t i = 0; i < real; i++, out += h->c)
       for (int64_t j = 0; j < h->width; j += VL)

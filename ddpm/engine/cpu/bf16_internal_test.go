@@ -110,3 +110,62 @@ func distance(got, want []float32) float64 {
 	}
 	return math.Sqrt(d / n)
 }
+
+// TestNarrow keeps a normalisation's values in half the memory when convolutions alone read
+// them, which changes nothing, and a convolution's values between it and a normalisation, which
+// rounds them once more.
+func TestNarrow(t *testing.T) {
+	for _, isa := range []string{"amx", "avx512", "avx2", "baseline"} {
+		for _, s := range []struct{ c, k int }{{32, 64}, {24, 40}, {17, 33}} {
+			t.Setenv("DDPMLAB_CPU", isa)
+			if _, err := New(1); err != nil {
+				continue
+			}
+			g := engine.NewGraph()
+			x, gy := g.Input("x", 2, 6, 6, s.c), g.Input("gy", 2, 12, 12, s.k)
+			a, b, a2, b2 := g.Input("a", 2, s.c), g.Input("b", 2, s.c), g.Input("a2", 2, s.k), g.Input("b2", 2, s.k)
+			w, w2 := g.Input("w", 3, 3, s.c, s.k), g.Input("w2", 3, 3, s.k, s.k)
+			h := op.GNAct(x, a, b, 1)
+			y := op.Conv(op.Upsample(h), w, 1, 1)
+			d, err := op.VJP(y, gy, []*op.Node{w})
+			if err != nil {
+				t.Fatal(err)
+			}
+			spec := engine.Spec{Inputs: []*op.Node{x, gy, a, b, w}, Outputs: []*op.Node{y, d[0]}}
+			half := evaluate(t, spec, engine.BFloat16, 2)
+			spec.Outputs = append(spec.Outputs, h)
+			full := evaluate(t, spec, engine.BFloat16, 2)
+			for i, name := range []string{"y", "dw"} {
+				if e := distance(half[i], full[i]); e != 0 {
+					t.Errorf("%s %v: %s is %g away from that of values kept in float32", isa, s, name, e)
+				}
+			}
+
+			z := op.Conv(op.GNAct(y, a2, b2, 1), w2, 1, 1)
+			d, err = op.VJP(z, gy, []*op.Node{x, w, w2, a, a2, b2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			spec = engine.Spec{Inputs: []*op.Node{x, gy, a, b, w, a2, b2, w2}, Outputs: append([]*op.Node{z}, d...)}
+			want, got := evaluate(t, spec, engine.Float32, 2), evaluate(t, spec, engine.BFloat16, 2)
+			for i, name := range []string{"z", "dx", "dw", "dw2", "da", "da2", "db2"} {
+				if e := distance(got[i], want[i]); !(e < 2e-2) {
+					t.Errorf("%s %v: %s is %g away from float32's", isa, s, name, e)
+				}
+			}
+			spec.Precision = engine.BFloat16
+			p, err := engine.Compile(spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tasks, root := fuse(p)
+			n := 0
+			for _, is := range narrowValues(p, tasks, root) {
+				n += btoi(is)
+			}
+			if want := 6 - 2*(s.c%2); n != want {
+				t.Errorf("%v: %d narrow values, want %d", s, n, want)
+			}
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (t *task) once(i int) int {
 
 // String is what Explain prints.
 func (t *task) String() string {
-	s := t.op.String()
+	s := fmt.Sprintf("%v %v -> %v", t.op.Kind, t.op.In, t.op.Out)
 	if t.bias != none {
 		s += " + bias"
 	}

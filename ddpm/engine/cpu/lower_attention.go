@@ -24,10 +24,11 @@ var (
 // rows: each part packs keys and values again, which pays from a few panels of rows on.
 func (a attentionKernel) lower(l *lowering, t *task) {
 	const enough, fewest = 16, 56 // parts; rows of a part
+	const narrowest = 16          // numbers of a head below which blocks of tiles would be mostly padding
 	s := t.op.In[0]
 	tokens, heads, c := s[1], t.op.Heads(), s[2]/3
 	kernel, rows := a.kernel, l.isa.rows
-	if l.prog.Precision != engine.Float32 && a.bf16 != 0 && c/heads >= fewBF16 {
+	if l.prog.Precision != engine.Float32 && a.bf16 != 0 && c/heads >= narrowest {
 		kernel, rows = a.bf16, width
 	}
 	panels, parts := ceilDiv(tokens, rows), s[0]*heads

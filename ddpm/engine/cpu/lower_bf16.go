@@ -14,12 +14,9 @@ const (
 	width = 32 // pixels and outputs of a block of products
 )
 
-// fewBF16 is the number of channels below which a block would be mostly padding.
-const fewBF16 = 16
-
 // bfloat16 tells whether the convolution g is to be computed in bfloat16.
 func bfloat16(p *engine.Program, g geometry) bool {
-	if p.Precision == engine.Float32 || !g.same() || min(g.c, g.k) < fewBF16 || max(g.c, g.k) > mostChannels {
+	if p.Precision == engine.Float32 || !g.same() || max(g.c, g.k) > mostChannels {
 		return false
 	}
 	return g.kh == 1 || g.kh == 3 && p.Precision == engine.BFloat16
@@ -137,7 +134,7 @@ func (l *lowering) convBF16(t *task, g geometry, x, w ref, flip bool) {
 	bias, add := l.epilogue(t)
 	y := l.output(t.out[0], t.overwritable())
 	l.emit(kBF16Conv, ceilDiv(count, each)*across, []ref{x, packed, y, bias, add},
-		[]int{g.n, g.h, g.w, g.c, g.k, g.kh, each, outputs, btoi(x.narrow()), btoi(y.narrow())})
+		[]int{g.n, g.h, g.w, g.c, g.k, g.kh, each, outputs, btoi(x.narrow()), btoi(y.narrow()), l.apart(t)})
 }
 
 // convDWBF16 lowers the gradient of the weights of g.

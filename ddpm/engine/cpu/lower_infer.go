@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"slices"
+
 	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/engine/op"
 )
@@ -51,9 +53,6 @@ type inside struct{ concat, offset int }
 // pixels that do not lie side by side.
 func insides(p *engine.Program, tasks []*task, root []int) map[int]inside {
 	m := map[int]inside{}
-	if p.Grads != nil {
-		return m
-	}
 	maker, uses := map[int]*task{}, map[int]int{}
 	for _, t := range tasks {
 		for _, v := range t.out {
@@ -63,7 +62,7 @@ func insides(p *engine.Program, tasks []*task, root []int) map[int]inside {
 			uses[v]++
 		}
 	}
-	for _, v := range p.Outputs {
+	for _, v := range slices.Concat(p.Outputs, p.Grads) {
 		uses[root[v]]++
 	}
 	for _, t := range tasks {
@@ -72,7 +71,7 @@ func insides(p *engine.Program, tasks []*task, root []int) map[int]inside {
 		}
 		off, rows := 0, size(t.op.Out)/channels(t.op.Out)
 		for _, v := range t.in {
-			if by := maker[v]; by != nil && uses[v] == 1 && by.writesApart() {
+			if by := maker[v]; by != nil && uses[v] == 1 && by.writesApart(p) {
 				m[v] = inside{t.out[0], off}
 			}
 			off += p.Values[v].Size() / rows
@@ -82,12 +81,14 @@ func insides(p *engine.Program, tasks []*task, root []int) map[int]inside {
 }
 
 // writesApart tells whether the kernels of t take a distance between output pixels.
-func (t *task) writesApart() bool {
+func (t *task) writesApart(p *engine.Program) bool {
 	switch t.op.Kind {
 	case op.KindMaxPool, op.KindMeanPool:
 		return true
+	case op.KindConv:
+		return t.relu || bfloat16(p, geometryOfProduct(t.op))
 	}
-	return t.op.Kind == op.KindConv && t.relu
+	return false
 }
 
 // apart is the distance of two pixels of the output of t, in floats.

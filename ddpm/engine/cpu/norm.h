@@ -12,7 +12,7 @@ enum { NORM_ROWS = 10 };  // scratch rows of C numbers
 // Which arrays are narrow, see bf16.h.
 enum { NARROW_X = 1, NARROW_Y = 2, NARROW_G = 2, NARROW_DX = 4 };
 
-static int64_t norm_scratch(const struct cpu_step *s) {
+INLINE int64_t norm_scratch(const struct cpu_step *s) {
   const int keeps = s->kernel == CPU_norm_act_grad2 || (s->kernel == CPU_norm_act_grad && s->d[3] & NARROW_DX);
   const int64_t sample = keeps ? s->d[0] * s->d[1] : 0;
   return NORM_ROWS * round_up(s->d[1], CB) + sample;

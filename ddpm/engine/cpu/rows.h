@@ -8,9 +8,7 @@ INLINE float row_max(const float *x, int64_t n) {
   vec top = splat(-INFINITY);
   int64_t j = 0;
   for (; j + VL <= n; j += VL) top = max_v(top, load(x + j));
-  float m[VL], most = -INFINITY;
-  store(m, top);
-  for (int i = 0; i < VL; i++) most = m[i] > most ? m[i] : most;
+  float most = most_v(top);
   for (; j < n; j++) most = x[j] > most ? x[j] : most;
   return most;
 }

@@ -61,6 +61,14 @@ INLINE float sum_v(vec v) {
   return s[0];
 }
 
+INLINE float most_v(vec v) {
+  float s[VL];
+  store(s, v);
+  for (int n = VL / 2; n > 0; n /= 2)
+    UNROLL for (int i = 0; i < n; i++) s[i] = s[i + n] > s[i] ? s[i + n] : s[i];
+  return s[0];
+}
+
 // exp_v is e^x to about 1e-7 relative for x in [-87.3, 88.3], the value at the bound beyond, NaN for NaN.
 // x = n·ln2 + f, ln 2 in two parts (Cody and Waite 1980); e^f is 1 + f + f²·P(f), P the minimax polynomial of degree 4
 // for |f| <= ln2/2, to 3e-9.

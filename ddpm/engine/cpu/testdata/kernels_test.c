@@ -109,18 +109,18 @@ static void bf16(const struct conv *g, float *x, float *w, float *dy, float *bia
       run((struct cpu_step){CPU_bf16_weights, (int)(kp / 32), {w, packed}, {taps, g->c, g->k, 0}, {0}});
       for (int narrow = 0; narrow < 2; narrow++) {
         run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->k + outputs - 1) / outputs)), {narrow ? half_x : x, packed, y, bias, add},
-                              {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs, narrow}, {0}});
+                              {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs, narrow, 0, g->k}, {0}});
         compare("bf16", y, wy, ny);
       }
       float *half_y = numbers((ny + 1) / 2, 14);
       run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->k + outputs - 1) / outputs)), {x, packed, half_y, bias, add},
-                            {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs, 0, 1}, {0}});
+                            {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs, 0, 1, g->k}, {0}});
       for (int64_t i = 0; i < ny; i++) y[i] = widened(half_y, i);
       compare_to(5e-3, "bf16 to bf16", y, wy, ny);
       free(half_y);
       run((struct cpu_step){CPU_bf16_weights, (int)(cp / 32), {w, packed}, {taps, g->k, g->c, 1}, {0}});
       run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->c + outputs - 1) / outputs)), {dy, packed, dx},
-                            {g->n, g->h, g->w, g->k, g->c, g->kh, each, outputs}, {0}});
+                            {g->n, g->h, g->w, g->k, g->c, g->kh, each, outputs, 0, 0, g->c}, {0}});
       compare("bf16 dx", dx, wx, nx);
       const int64_t cn = (cp + outputs - 1) / outputs, kn = kp / 32, count = lines < 2 ? 1 : 2;
       for (int narrow = 0; narrow < 4; narrow++) {
