@@ -58,6 +58,41 @@ func ExampleLab_Train() {
 	// true
 }
 
+// Numbers of one's own lie beside those of the training.
+func ExampleLab_Record() {
+	dir, err := os.MkdirTemp("", "lab")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	lab := experiments.MustOpen(filepath.Join(dir, "runs.db"))
+	defer lab.Close()
+
+	run := lab.Train(context.Background(), tiny(), ddpm.ADM())
+	lab.Record(run.ID, "validation/accuracy", 3, 0.75)
+	for _, r := range lab.Query("validation/accuracy > 0.7 and loss > 0") {
+		fmt.Println(r.Name, r.Series("validation/accuracy")[0].Value)
+	}
+	// Output: ADM 0.75
+}
+
+// The same work gives the same numbers, bit for bit.
+func ExampleRun_Against() {
+	dir, err := os.MkdirTemp("", "lab")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	lab := experiments.MustOpen(filepath.Join(dir, "runs.db"))
+	defer lab.Close()
+
+	ctx := context.Background()
+	first := lab.Train(ctx, tiny(), ddpm.InputPerturbation(0.1))
+	again := lab.Under(first).Rerun(ctx, first.Config, first.Variant)
+	fmt.Println(again.Attempt, again.Parent == first.ID, again.Against(first.Recorded()).Same())
+	// Output: 2 true true
+}
+
 func ExampleLab_Reference() {
 	dir, err := os.MkdirTemp("", "lab")
 	if err != nil {
