@@ -340,11 +340,22 @@ func (t *trainer) run(ctx context.Context, live *live) error {
 // is not finite is skipped and counted; too many in a row end the training, in the state
 // before the first of them.
 func (t *trainer) iterate(ctx context.Context, live *live, step int64, b *batch, start time.Time) error {
-	outputs, losses, err := t.gradients(ctx, b)
+	u := t.update(step)
+	var norm float64
+	run, stepper := t.exec.Run, t.stepper()
+	if stepper != nil {
+		run = func(ctx context.Context) (err error) {
+			norm, err = stepper.Step(ctx, u)
+			return err
+		}
+	}
+	outputs, losses, err := t.gradients(ctx, b, run)
 	if err != nil {
 		return fmt.Errorf("training stopped after %d of %d iterations: %w", t.step, t.cfg.Iterations, err)
 	}
-	norm := t.state.GradNorm()
+	if stepper == nil {
+		norm = t.state.GradNorm()
+	}
 	if finite(outputs[0]) && !finite(norm) && t.scale != nil && t.scale.overflow() {
 		t.skipped, t.step = t.skipped+1, step
 		t.recordSkipped(step)
@@ -361,14 +372,9 @@ func (t *trainer) iterate(ctx context.Context, live *live, step int64, b *batch,
 		return nil
 	}
 	t.bad, t.step = 0, step
-	u := engine.AdamW{
-		LR: t.cfg.learningRate(step), Beta1: adamBeta1, Beta2: adamBeta2, Eps: adamEps,
-		EMARate: t.cfg.emaRate(step), Step: step - t.skipped,
+	if stepper == nil {
+		t.state.Update(u)
 	}
-	if t.v.WeightDecayMode == Decoupled {
-		u.WeightDecay = t.v.WeightDecay
-	}
-	t.state.Update(u)
 	t.average(step)
 	if m := t.batches.moments; m != nil {
 		for i, l := range losses {
@@ -385,9 +391,31 @@ func (t *trainer) iterate(ctx context.Context, live *live, step int64, b *batch,
 	return nil
 }
 
-// gradients computes the loss's outputs and each image's loss, and leaves the gradients in
-// the state. Of micro-batches, which are equally large, the means are taken.
-func (t *trainer) gradients(ctx context.Context, b *batch) (outputs []float64, losses []float32, err error) {
+// stepper is the program if the device makes whole iterations of it by itself; nil where
+// gradients are added up or unscaled in between.
+func (t *trainer) stepper() engine.Stepper {
+	s, ok := t.exec.(engine.Stepper)
+	if !ok || t.scale != nil || t.cfg.microBatch() != t.cfg.Batch {
+		return nil
+	}
+	return s
+}
+
+// update is what the optimizer does in iteration step, if all is finite.
+func (t *trainer) update(step int64) engine.AdamW {
+	u := engine.AdamW{
+		LR: t.cfg.learningRate(step), Beta1: adamBeta1, Beta2: adamBeta2, Eps: adamEps,
+		EMARate: t.cfg.emaRate(step), Step: step - t.skipped,
+	}
+	if t.v.WeightDecayMode == Decoupled {
+		u.WeightDecay = t.v.WeightDecay
+	}
+	return u
+}
+
+// gradients computes the loss's outputs and each image's loss by run, and leaves the gradients
+// in the state. Of micro-batches, which are equally large, the means are taken.
+func (t *trainer) gradients(ctx context.Context, b *batch, run func(context.Context) error) (outputs []float64, losses []float32, err error) {
 	micro := t.cfg.microBatch()
 	parts := t.cfg.Batch / micro
 	divisor := float32(parts) // of each micro-batch's gradient
@@ -402,7 +430,7 @@ func (t *trainer) gradients(ctx context.Context, b *batch) (outputs []float64, l
 			return nil, nil, err
 		}
 		t.setInputs(b, part)
-		if err := t.exec.Run(ctx); err != nil {
+		if err := run(ctx); err != nil {
 			return nil, nil, err
 		}
 		for i := range outputs {

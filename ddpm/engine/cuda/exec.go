@@ -17,9 +17,10 @@ type exec struct {
 	prog  *engine.Program
 	state *state // kept: the launches point into it
 	plan  *lowering
-	arena []*memory // one, or one for each buffer
-	total int       // floats of arena
-	graph *cudrv.Graph
+	arena []*memory    // one, or one for each buffer
+	total int          // floats of arena
+	graph *cudrv.Graph // of a run
+	whole *cudrv.Graph // of a step
 }
 
 func load(d *device, p *engine.Program, st *state) (*exec, error) {
@@ -95,36 +96,63 @@ func (e *exec) Run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := e.d.do(func() error {
-		if e.arena == nil || e.state.mem.at == 0 {
-			return errClosed
-		}
-		if err := e.launch(); err != nil {
-			return fmt.Errorf("%s: %w", e.d.name, err)
-		}
-		if err := e.d.stream.Synchronize(); err != nil {
-			e.d.failed = fmt.Errorf("%s: run: %w", e.d.name, err)
-			return e.d.failed
-		}
-		return e.d.collect()
-	})
-	if err != nil {
+	if err := e.d.do(func() error { return e.launch(&e.graph, e.queue) }); err != nil {
 		return err
 	}
 	return ctx.Err()
 }
 
-func (e *exec) launch() error {
-	if e.d.direct {
-		return e.queue()
+// Step is engine.Stepper's: one graph, from the program to the moving average.
+func (e *exec) Step(ctx context.Context, h engine.AdamW) (norm float64, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
 	}
-	if e.graph == nil {
-		var err error
-		if e.graph, err = cudrv.Capture(e.d.stream, e.queue); err != nil {
+	err = e.d.do(func() error {
+		if e.state.mem.at == 0 {
+			return errClosed
+		}
+		if err := e.state.setNumbers(h); err != nil {
+			return err
+		}
+		err := e.launch(&e.whole, func() error {
+			return errors.Join(e.queue(), e.state.step(e.at(e.prog.Outputs[0])))
+		})
+		if err != nil {
+			return err
+		}
+		var check [1]float64
+		err = cudrv.Download(check[:], e.state.mem.pointer(e.state.check()))
+		norm = check[0]
+		return err
+	})
+	return norm, err
+}
+
+// launch runs what queue queues, as a graph that is recorded the first time, and waits for it.
+func (e *exec) launch(graph **cudrv.Graph, queue func() error) error {
+	if e.arena == nil || e.state.mem.at == 0 {
+		return errClosed
+	}
+	if err := e.start(graph, queue); err != nil {
+		return fmt.Errorf("%s: %w", e.d.name, err)
+	}
+	if err := e.d.stream.Synchronize(); err != nil {
+		e.d.failed = fmt.Errorf("%s: run: %w", e.d.name, err)
+		return e.d.failed
+	}
+	return e.d.collect()
+}
+
+func (e *exec) start(graph **cudrv.Graph, queue func() error) (err error) {
+	if e.d.direct {
+		return queue()
+	}
+	if *graph == nil {
+		if *graph, err = cudrv.Capture(e.d.stream, queue); err != nil {
 			return err
 		}
 	}
-	return e.graph.Launch(e.d.stream)
+	return (*graph).Launch(e.d.stream)
 }
 
 // queue launches the kernels one after the other.
@@ -144,9 +172,11 @@ func (e *exec) Close() error { return e.d.thread.do(e.release) }
 // release frees what e has, on the GPU's thread.
 func (e *exec) release() error {
 	var err error
-	if e.graph != nil {
-		err = e.graph.Close()
-		e.graph = nil
+	for _, g := range []**cudrv.Graph{&e.graph, &e.whole} {
+		if *g != nil {
+			err = errors.Join(err, (*g).Close())
+			*g = nil
+		}
 	}
 	for _, m := range e.arena {
 		err = errors.Join(err, m.free())

@@ -246,7 +246,7 @@ func Count(p *engine.Program) (Numbers, error) {
 	}
 	n := l.numbers(l.arrange())
 	if p.Grads != nil {
-		n.Launches += 2
+		n.Launches += 3
 		n.Bytes += 4 * float64(p.ParamLen) * (1 + 9) // of adamw: five arrays read, four written
 	}
 	return n, nil

@@ -21,8 +21,9 @@ const sumPart = 1 << 14
 // hyper is how many numbers an update takes, see kernel adamw.
 const hyper = 7
 
-// state is the flat arrays, one after another, then the numbers of an update and
-// the partial sums of the gradient norm, which are doubles.
+// state is the flat arrays, one after another, then the numbers of an update, and in
+// doubles what norm_check finds (the norm, and whether the update is to be skipped), and
+// the partial sums of the norm.
 type state struct {
 	d         *device
 	n, stride int
@@ -49,7 +50,8 @@ func (s *state) parts() int { return (s.n + sumPart - 1) / sumPart }
 // start is where an array starts in mem, numbers and sums where the others do.
 func (s *state) start(a engine.Array) int { return int(a) * s.stride }
 func (s *state) numbers() int             { return arrays * s.stride }
-func (s *state) sums() int                { return s.numbers() + alignUp(hyper) }
+func (s *state) check() int               { return s.numbers() + alignUp(hyper) }
+func (s *state) sums() int                { return s.check() + alignUp(4) }
 
 func (s *state) Len() int { return s.n }
 
@@ -71,11 +73,7 @@ func (s *state) GradNorm() float64 {
 			norm = 0
 			return nil
 		}
-		err := s.d.launch(call{
-			kernel: "sum_squares", grid: [3]int{s.parts(), 1, 1}, threads: 256,
-			args: []any{s.mem.pointer(s.start(engine.Grads)), s.mem.pointer(s.sums()), int64(s.n), int32(sumPart)},
-		})
-		if err != nil {
+		if err := s.d.launch(s.squares()); err != nil {
 			return err
 		}
 		sums := make([]float64, s.parts())
@@ -92,23 +90,56 @@ func (s *state) GradNorm() float64 {
 	return norm
 }
 
-func (s *state) Update(h engine.AdamW) {
+// squares is the launch that leaves the parts of the norm.
+func (s *state) squares() call {
+	return call{
+		kernel: "sum_squares", grid: [3]int{s.parts(), 1, 1}, threads: 256,
+		args: []any{s.pointer(engine.Grads), s.mem.pointer(s.sums()), int64(s.n), int32(sumPart)},
+	}
+}
+
+// setNumbers uploads the numbers of an update.
+func (s *state) setNumbers(h engine.AdamW) error {
 	unbias1 := 1 - math.Pow(h.Beta1, float64(h.Step))
 	unbias2 := 1 - math.Pow(h.Beta2, float64(h.Step))
 	var f [hyper]float32
 	for i, v := range []float64{h.LR / unbias1, 1 - h.Beta1, 1 - h.Beta2, 1 / unbias2, h.Eps, h.LR * h.WeightDecay, 1 - h.EMARate} {
 		f[i] = float32(v)
 	}
+	return cudrv.Upload(s.mem.pointer(s.numbers()), f[:])
+}
+
+// update is the launch of an update.
+func (s *state) update() call {
+	return each("adamw", s.n, s.pointer(engine.Weights), s.pointer(engine.Grads), s.pointer(engine.Moment1),
+		s.pointer(engine.Moment2), s.pointer(engine.EMA), s.mem.pointer(s.numbers()), s.mem.pointer(s.check()+2), int64(s.n))
+}
+
+func (s *state) Update(h engine.AdamW) {
 	s.d.must("update the weights", func() error {
 		if s.n == 0 {
 			return nil
 		}
-		if err := cudrv.Upload(s.mem.pointer(s.numbers()), f[:]); err != nil {
+		if err := cudrv.Upload(s.mem.pointer(s.check()), []float64{0, 0}); err != nil {
 			return err
 		}
-		return s.d.launch(each("adamw", s.n, s.pointer(engine.Weights), s.pointer(engine.Grads), s.pointer(engine.Moment1),
-			s.pointer(engine.Moment2), s.pointer(engine.EMA), s.mem.pointer(s.numbers()), int64(s.n)))
+		return errors.Join(s.setNumbers(h), s.d.launch(s.update()))
 	})
+}
+
+// step queues what comes after the gradients: their norm, and the update unless that or the
+// loss is not finite.
+func (s *state) step(loss place) error {
+	for _, c := range []call{
+		s.squares(),
+		{"norm_check", [3]int{1, 1, 1}, 256, []any{s.mem.pointer(s.sums()), loss, s.mem.pointer(s.check()), int32(s.parts())}},
+		s.update(),
+	} {
+		if err := s.d.launch(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *state) pointer(a engine.Array) cu.DevicePtr { return s.mem.pointer(s.start(a)) }
