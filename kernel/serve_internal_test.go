@@ -37,6 +37,12 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newBenchAt(t, c)
+}
+
+// newBenchAt is newBench with the kernel listening at c.
+func newBenchAt(t *testing.T, c connection) *bench {
+	t.Helper()
 	k, err := newKernel(c)
 	if err != nil {
 		t.Fatal(err)
@@ -597,6 +603,34 @@ func TestListens(t *testing.T) {
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("listens at %q, want %q", got, want)
+	}
+}
+
+// TestIPC talks to a kernel by files, which are gone when it has ended.
+func TestIPC(t *testing.T) {
+	c, err := newConnection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Transport, c.IP = "ipc", filepath.Join(t.TempDir(), "kernel")
+	sockets := func() int {
+		files, err := filepath.Glob(c.IP + "-*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	t.Run("session", func(t *testing.T) {
+		b := newBenchAt(t, c)
+		if a := b.execute("40 + 2"); a.text() != "42" {
+			t.Errorf("got %v", a.reply)
+		}
+		if n := sockets(); n != 5 {
+			t.Errorf("%d sockets, want 5", n)
+		}
+	})
+	if n := sockets(); n != 0 {
+		t.Errorf("%d sockets are left", n)
 	}
 }
 
