@@ -229,6 +229,21 @@ func (d *device) collect() error {
 	return errors.Join(errs...)
 }
 
+func (p *Profile) add(kernel string, seconds, flops, bytes float64) {
+	if p.Kernels == nil {
+		p.Kernels = map[string]*KernelTime{}
+	}
+	t := p.Kernels[kernel]
+	if t == nil {
+		t = &KernelTime{Name: kernel}
+		p.Kernels[kernel] = t
+	}
+	t.Launches++
+	t.Seconds += seconds
+	t.Flops += flops
+	t.Bytes += bytes
+}
+
 // queue queues one kernel. Its arguments must lie as the compiler laid out the parameters.
 func (d *device) queue(c call) error {
 	var a cudrv.Args

@@ -43,21 +43,6 @@ func (p *Profile) Times() []KernelTime {
 	return all
 }
 
-func (p *Profile) add(kernel string, seconds, flops, bytes float64) {
-	if p.Kernels == nil {
-		p.Kernels = map[string]*KernelTime{}
-	}
-	t := p.Kernels[kernel]
-	if t == nil {
-		t = &KernelTime{Name: kernel}
-		p.Kernels[kernel] = t
-	}
-	t.Launches++
-	t.Seconds += seconds
-	t.Flops += flops
-	t.Bytes += bytes
-}
-
 // Kernel is a kernel as the driver has loaded it.
 type Kernel struct {
 	Name      string
