@@ -74,7 +74,7 @@ func TestCUDABFloat16Gradients(t *testing.T) {
 					rounds = engine.Float32
 				}
 				wantLoss, want := lossAndGradients(t, processor, c, rounds)
-				if rel := math.Abs(loss/wantLoss - 1); !(rel < 1e-3) {
+				if rel := math.Abs(loss/wantLoss - 1); !(rel < 5e-3) { // the processor rounds what normalisations pass on, too
 					t.Errorf("loss %v, want %v", loss, wantLoss)
 				}
 				sameGradients(t, c.program, got, want, 0.045, 1e-4) // a cosine of 0.999
