@@ -12,6 +12,8 @@ enum {
   DEEP = 32,   // bf16 in one of them
   WIDE = 32,   // rows and columns of a block of products
   NEAR = 256,  // pixels of a block's weight gradient that stay in the first cache for all taps
+  NEAR_WEIGHTS = 18 << 10,  // weights that stay there for the pixels of so many blocks:
+  BLOCKS = 4,
 };
 
 typedef uint16_t bf16;
@@ -269,19 +271,28 @@ INLINE struct conv conv_of(const int64_t *d) {
   return (struct conv){strip_of(d[0], d[1], d[2], d[5] / 2), d[3], d[4], round_up(d[3], DEEP), d[5] * d[5], d[6], d[7], d[8], d[9], d[10], ceil_div(d[4], d[7])};
 }
 
-// block_product: 32 pixels by 32 outputs of a convolution, for pixels cp apart and taps at the given distances.
-INLINE void block_product(const bf16 *x, int64_t cp, const int64_t *tap, int64_t taps, const bf16 *w, float *out) {
+// block_product: 32 pixels by 32 outputs of a convolution, over some of its channels, or that added to out; for pixels cp
+// apart, taps at the given distances, and w packed for all channels.
+INLINE void block_product(const bf16 *x, int64_t cp, const int64_t *tap, int64_t taps, const bf16 *w, int64_t channels,
+                          float *out, int add) {
   USE_TILES
-  TILE_ZERO(0);
-  TILE_ZERO(1);
-  TILE_ZERO(2);
-  TILE_ZERO(3);
-  for (int64_t t = 0; t < taps; t++) {
-    const bf16 *a = x + tap[t] * cp;
-    for (int64_t c = 0; c < cp; c += DEEP, a += DEEP, w += DEEP * WIDE) {
+  if (add) {
+    TILE_LOAD_SUMS(0, out, WIDE);
+    TILE_LOAD_SUMS(1, out + TILE, WIDE);
+    TILE_LOAD_SUMS(2, out + TILE * WIDE, WIDE);
+    TILE_LOAD_SUMS(3, out + TILE * WIDE + TILE, WIDE);
+  } else {
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    TILE_ZERO(2);
+    TILE_ZERO(3);
+  }
+  for (int64_t t = 0; t < taps; t++, w += cp * WIDE) {
+    const bf16 *a = x + tap[t] * cp, *b = w;
+    for (int64_t c = 0; c < channels; c += DEEP, a += DEEP, b += DEEP * WIDE) {
       TILE_LOAD(4, a, cp);
-      TILE_LOAD(6, w, DEEP);
-      TILE_LOAD(7, w + DEEP * TILE, DEEP);
+      TILE_LOAD(6, b, DEEP);
+      TILE_LOAD(7, b + DEEP * TILE, DEEP);
       TILE_LOAD(5, a + TILE * cp, cp);
       TILE_DOT(0, 4, 6);
       TILE_DOT(1, 4, 7);
@@ -334,17 +345,27 @@ static void bf16_conv(const struct cpu_step *s, int64_t part, float *scratch) {
   int64_t tap[9];
   taps_of(&g.s, g.taps, tap);
   BEGIN_TILES();
-  float block[WIDE * WIDE];
-  const int64_t first = lo * g.s.pitch, end = hi * g.s.pitch, origin = (lo - g.s.border) * g.s.pitch;
-  for (int64_t at = first + g.s.border; at < end; at += WIDE)
-    for (int64_t k = k0; k < min_i(g.k, k0 + g.outputs); k += WIDE) {
-      block_product(x + (at - origin) * g.cp, g.cp, tap, g.taps, (const bf16 *)s->p[1] + k / WIDE * g.taps * g.cp * WIDE, block);
-      const struct epilogue e = {s->p[3], s->p[4], 0};
-      if (g.narrow_y)
-        store_pixels(&g, block, at, end, k, e, s->p[2], 1);
-      else
-        store_pixels(&g, block, at, end, k, e, s->p[2], 0);
+  float block[BLOCKS][WIDE * WIDE];
+  const int64_t chunk = g.taps * g.cp * WIDE <= NEAR_WEIGHTS ? g.cp : max_i(DEEP, NEAR_WEIGHTS / (g.taps * WIDE) / DEEP * DEEP);
+  const int64_t first = lo * g.s.pitch + g.s.border, end = hi * g.s.pitch, origin = (lo - g.s.border) * g.s.pitch;
+  const struct epilogue e = {s->p[3], s->p[4], 0};
+  for (int64_t k = k0; k < min_i(g.k, k0 + g.outputs); k += WIDE) {
+    const bf16 *w = (const bf16 *)s->p[1] + k / WIDE * g.taps * g.cp * WIDE;
+    const int64_t most = chunk < g.cp ? BLOCKS : 1;
+    for (int64_t at = first; at < end; at += most * WIDE) {
+      const int64_t blocks = min_i(most, ceil_div(end - at, WIDE));
+      for (int64_t c = 0; c < g.cp; c += chunk)
+        for (int64_t i = 0; i < blocks; i++) {
+          const int64_t pixel = at + i * WIDE;
+          block_product(x + (pixel - origin) * g.cp + c, g.cp, tap, g.taps, w + c * WIDE, min_i(chunk, g.cp - c), block[i], c > 0);
+          if (c + chunk < g.cp) continue;
+          if (g.narrow_y)
+            store_pixels(&g, block[i], pixel, end, k, e, s->p[2], 1);
+          else
+            store_pixels(&g, block[i], pixel, end, k, e, s->p[2], 0);
+        }
     }
+  }
   END_TILES();
 }
 

@@ -97,6 +97,7 @@ INLINE vec only_first(vec v, int64_t n, vec other) {
 }
 
 INLINE int64_t min_i(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t max_i(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
