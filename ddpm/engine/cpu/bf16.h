@@ -379,13 +379,13 @@ INLINE int64_t bf16_conv_scratch(const struct cpu_step *s) {
 struct grad {
   struct strip s;
   int64_t c, k, taps, c_size, c_count, k_size, k_count, slabs, lines, narrow_x, narrow_dy;
-  int64_t deep, wide;  // pixels at a time, rounded up; distance of two channels of x turned
+  int64_t deep, wide, pairs;  // pixels at a time, rounded up; distance of two channels of x turned; pairs of pixels of dy
 };
 INLINE struct grad grad_of(const int64_t *d) {
-  struct grad g = {strip_of(d[0], d[1], d[2], d[5] / 2), d[3], d[4], d[5] * d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], 0, 0};
+  struct grad g = {strip_of(d[0], d[1], d[2], d[5] / 2), d[3], d[4], d[5] * d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], 0, 0, 0};
   g.deep = round_up(g.lines * g.s.pitch, DEEP);
-  g.wide = round_up(g.deep + 2 * g.s.reach, DEEP);
-  g.wide += g.wide / DEEP % 2 ? 0 : DEEP;  // an odd number of cache lines, as for odd_lines
+  g.wide = g.deep + (g.deep / DEEP % 2 ? 0 : DEEP);  // an odd number of cache lines, as for odd_lines
+  g.pairs = (g.deep + 2 * round_up(g.s.reach, 2)) / 2;
   return g;
 }
 
@@ -413,13 +413,16 @@ INLINE void turn_pixels(const float *const *pixel, int64_t c, int64_t left, bf16
   UNROLL for (int i = 0; i < VL; i++) memcpy(to + i * wide, &pairs[i], sizeof pairs[i]);
 }
 
-// fill_turned writes pixels at.. of x, `deep` of them and taps' reach around, as [channel][pixel].
-INLINE void fill_turned(const struct grad *g, const float *x, int64_t c0, int64_t at, bf16 *to, const int narrow) {
+// fill_turned writes pixels at.. of x, `deep` of them, as [channel][pixel].
+INLINE void fill_turned(const struct grad *g, const float *x, int64_t c0, int64_t at, int64_t end, bf16 *to, const int narrow) {
   const int64_t real = min_i(g->c_size, g->c - c0);
-  struct walk w = walk_from(&g->s, at - g->s.reach);
-  for (int64_t f = 0; f < g->deep + 2 * g->s.reach; f += 2 * VL, to += 2 * VL) {
+  struct walk w = walk_from(&g->s, at);
+  for (int64_t f = 0; f < g->deep; f += 2 * VL, to += 2 * VL) {
     const float *pixel[2 * VL];
-    for (int i = 0; i < 2 * VL; i++) pixel[i] = next_pixel(&w, &g->s, x, g->c, narrow);
+    for (int i = 0; i < 2 * VL; i++) {
+      pixel[i] = next_pixel(&w, &g->s, x, g->c, narrow);
+      if (at + f + i >= end) pixel[i] = zero_pixel;
+    }
     int64_t c = 0;
     for (; c + VL <= real; c += VL) turn_pixels(pixel, c0 + c, VL, to + c * g->wide, g->wide, narrow);
     for (; c < g->c_size; c += VL) {
@@ -431,19 +434,16 @@ INLINE void fill_turned(const struct grad *g, const float *x, int64_t c0, int64_
   }
 }
 
-// fill_pairs writes pixels at.. of dy as [channel/32][pixel/2][32][2].
-INLINE void fill_pairs(const struct grad *g, const float *dy, int64_t k0, int64_t at, int64_t end, bf16 *to,
-                       const int narrow) {
+// fill_pairs writes pixels at.. of dy as [channel/32][pair][32][2].
+INLINE void fill_pairs(const struct grad *g, const float *dy, int64_t k0, int64_t at, bf16 *to, const int narrow) {
   const int64_t real = min_i(g->k_size, g->k - k0);
   struct walk w = walk_from(&g->s, at);
-  for (int64_t f = 0; f < g->deep; f += 2, to += 2 * WIDE) {
+  for (int64_t f = 0; f < g->pairs; f++, to += 2 * WIDE) {
     const float *p = next_pixel(&w, &g->s, dy, g->k, narrow), *q = next_pixel(&w, &g->s, dy, g->k, narrow);
-    if (at + f >= end) p = zero_pixel;
-    if (at + f + 1 >= end) q = zero_pixel;
     for (int64_t k = 0; k < g->k_size; k += VL) {
       ivec v = {0};
       if (k < real) v = pair(p, q, k0 + k, real - k, narrow);
-      memcpy(to + k / WIDE * WIDE * g->deep + 2 * (k % WIDE), &v, sizeof v);
+      memcpy(to + (k / WIDE * g->pairs * WIDE + k % WIDE) * 2, &v, sizeof v);
     }
   }
 }
@@ -490,14 +490,16 @@ INLINE void add_block(const float *block, float *dw, int64_t stride, int64_t row
     }
 }
 
-// bf16_conv_dw: p = x, dy, dw; d = see grad. dw is [slab][taps][C][K]; a part sums one slab of the lines for one pair of
-// chunks.
+// bf16_conv_dw: p = x, dy, dw; d = see grad. dw is [slab][taps][C][K]; a part sums one slab of the lines of x for one
+// pair of chunks. Pixels of dy are paired from even ones and from odd ones, so that the pairs that go with a tap always
+// begin a row of a tile: one that lies across cache lines takes twice as long to load.
 static void bf16_conv_dw(const struct cpu_step *s, int64_t part, float *scratch) {
   const struct grad g = grad_of(s->d);
-  const int64_t pair = part % (g.c_count * g.k_count), slab = part / (g.c_count * g.k_count);
-  const int64_t c0 = pair / g.k_count * g.c_size, k0 = pair % g.k_count * g.k_size;
+  const int64_t chunks = part % (g.c_count * g.k_count), slab = part / (g.c_count * g.k_count);
+  const int64_t c0 = chunks / g.k_count * g.c_size, k0 = chunks % g.k_count * g.k_size;
   const struct span all = span_of(g.s.lines, slab, g.slabs);
-  bf16 *x = (bf16 *)scratch, *dy = x + g.c_size * g.wide;
+  const int64_t before = round_up(g.s.reach, 2);  // pixels of dy before the first of x
+  bf16 *x = (bf16 *)scratch, *dy[2] = {x + g.c_size * g.wide, x + g.c_size * g.wide + 2 * g.k_size * g.pairs};
   float *dw = s->p[2] + slab * g.taps * g.c * g.k;
   int64_t tap[9];
   taps_of(&g.s, g.taps, tap);
@@ -505,21 +507,24 @@ static void bf16_conv_dw(const struct cpu_step *s, int64_t part, float *scratch)
   for (int64_t lo = all.lo; lo < all.hi; lo += g.lines) {
     const int64_t at = lo * g.s.pitch, end = min_i(all.hi, lo + g.lines) * g.s.pitch;
     if (g.narrow_x)
-      fill_turned(&g, s->p[0], c0, at, x, 1);
+      fill_turned(&g, s->p[0], c0, at, end, x, 1);
     else
-      fill_turned(&g, s->p[0], c0, at, x, 0);
-    if (g.narrow_dy)
-      fill_pairs(&g, s->p[1], k0, at, end, dy, 1);
-    else
-      fill_pairs(&g, s->p[1], k0, at, end, dy, 0);
+      fill_turned(&g, s->p[0], c0, at, end, x, 0);
+    for (int odd = 0; odd < (g.taps > 1 ? 2 : 1); odd++)
+      if (g.narrow_dy)
+        fill_pairs(&g, s->p[1], k0, at - before + odd, dy[odd], 1);
+      else
+        fill_pairs(&g, s->p[1], k0, at - before + odd, dy[odd], 0);
     BEGIN_TILES();
     for (int64_t c = 0; c < min_i(g.c_size, g.c - c0); c += WIDE)
       for (int64_t k = 0; k < min_i(g.k_size, g.k - k0); k += WIDE) {
         // A few pixels at a time, which stay in the first cache for all taps.
         for (int64_t f = 0; f < g.deep; f += NEAR)
-          for (int64_t t = 0; t < g.taps; t++)
-            block_sum(x + c * g.wide + g.s.reach + tap[t] + f, g.wide, dy + k * g.deep + f * WIDE, WIDE,
+          for (int64_t t = 0; t < g.taps; t++) {
+            const int64_t pixel = before + f - tap[t];
+            block_sum(x + c * g.wide + f, g.wide, dy[pixel % 2] + 2 * (k * g.pairs + pixel / 2 * WIDE), WIDE,
                       min_i(NEAR, g.deep - f), block[t], WIDE, f > 0);
+          }
         for (int64_t t = 0; t < g.taps; t++)
           add_block(block[t], dw + (t * g.c + c0 + c) * g.k + k0 + k, g.k, min_i(WIDE, g.c - c0 - c),
                     min_i(WIDE, g.k - k0 - k), lo > all.lo);
@@ -530,5 +535,5 @@ static void bf16_conv_dw(const struct cpu_step *s, int64_t part, float *scratch)
 
 INLINE int64_t bf16_conv_dw_scratch(const struct cpu_step *s) {
   const struct grad g = grad_of(s->d);
-  return (g.c_size * g.wide + g.deep * g.k_size) / 2 + DEEP;
+  return (g.c_size * g.wide + 4 * g.k_size * g.pairs) / 2 + DEEP;
 }

@@ -139,14 +139,16 @@ func (l *lowering) convBF16(t *task, g geometry, x, w ref, flip bool) {
 
 // convDWBF16 lowers the gradient of the weights of g.
 func (l *lowering) convDWBF16(t *task, g geometry, x, gy ref) {
-	const cache = 400 << 10 // bytes of pixels
+	const cache = 600 << 10 // bytes of pixels
 	count, pixels := g.lines()
 	c, k := cutInto(g.c, width, 128), cutInto(g.k, width, 128)
 	pairs := c.count * k.count
 	const most = 2 << 20 // numbers of dw: more slabs are more to add up
 	n := g.patch() * g.k
 	slabs := min(count, max(1, min(16/pairs, most/n, count*pixels/256)))
-	each := min(max(1, cache/(2*pixels*(c.size+k.size))), ceilDiv(count, slabs))
+	slab := ceilDiv(count, slabs)
+	each := max(1, cache/(2*pixels*(c.size+2*k.size)))
+	each = ceilDiv(slab, ceilDiv(slab, each))
 	dw, partial := l.output(t.out[0]), ref{}
 	if partial = dw; slabs > 1 {
 		partial = l.temp(slabs * n)
