@@ -119,8 +119,8 @@ func (l *Lab) AllRuns() Runs { return must(l.store.AllRuns(context.Background())
 // "gamma >= 0.1 and (fd < 20 or status = crashed) order by fd limit 10"; see Store.Query.
 func (l *Lab) Query(query string) Runs { return must(l.store.Query(context.Background(), query)) }
 
-// SQL answers a query in SQL, which can only read.
-func (l *Lab) SQL(query string) *Rows { return must(l.store.SQL(context.Background(), query)) }
+// SQL answers a query in SQL, which can only read. It ends with ctx, as queries may take long.
+func (l *Lab) SQL(ctx context.Context, query string) *Rows { return must(l.store.SQL(ctx, query)) }
 
 // Compare puts runs side by side, what differs first.
 func (l *Lab) Compare(runs Runs) *Comparison {

@@ -24,6 +24,7 @@ var stoppable = []struct{ name, code, shows string }{
 	{"goroutine", "go func() { for { n++ } }()\nselect {}", ""},
 	{"input", `kernel.Input(ctx, "? ")`, ""},
 	{"SQL", `db.QueryRowContext(ctx, "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c").Scan(&n)`, ""},
+	{"lab.SQL", "lab.SQL(ctx, `WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c`)", ""},
 	{"%sql", "%sql WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c", ""},
 	{"start of a training", "lab.Train(ctx, cfg, ddpm.GradPenalty(1e-6))", ""},
 	{"training", "lab.Train(ctx, cfg, ddpm.ADM())", " it/s"},
