@@ -31,7 +31,7 @@ const (
 // When it is stopped early it returns the state it had reached together with the
 // error, which wraps ctx's error after a cancellation, and ErrDiverged when a loss
 // or gradient was not finite; WithResume goes on from there. The checkpoint is nil
-// when training did not start.
+// when training did not start, or was cancelled before the end of its first iteration.
 func Train(ctx context.Context, cfg Config, v Variant, opts ...Option) (c *Checkpoint, err error) {
 	if err := errors.Join(cfg.Validate(), v.Validate()); err != nil {
 		return nil, err
@@ -53,6 +53,9 @@ func Train(ctx context.Context, cfg Config, v Variant, opts ...Option) (c *Check
 	live := newLive(ctx, t)
 	err = t.run(ctx, live)
 	live.end(t.step, err)
+	if t.step == 0 && ctx.Err() != nil {
+		return nil, err // nothing to keep, and a copy of a large network takes a while
+	}
 	return t.checkpoint(), err
 }
 

@@ -513,8 +513,8 @@ func TestTrainReports(t *testing.T) {
 	rec = &display.Recording{}
 	ctx, cancel := context.WithCancel(display.NewContext(t.Context(), rec))
 	cancel()
-	if _, err := ddpm.Train(ctx, cfg, ddpm.ADM(), ddpm.WithDevice(newCPU(t, 2)), ddpm.WithData(stripes{})); !errors.Is(err, context.Canceled) {
-		t.Errorf("Train of a cancelled context = %v", err)
+	if c, err := ddpm.Train(ctx, cfg, ddpm.ADM(), ddpm.WithDevice(newCPU(t, 2)), ddpm.WithData(stripes{})); c != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("Train of a cancelled context = %v, %v", c, err)
 	}
 	if p, _ := rec.Last(); p.State != display.Interrupted || p.Note == "" {
 		t.Errorf("last progress = %+v, want interrupted, with a note", p)
