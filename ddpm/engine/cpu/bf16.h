@@ -66,13 +66,48 @@ INLINE void imitated_store(const struct imitated_tile *t, float *to, int64_t str
 }
 #endif
 
+// A block of 32 x 32 sums in tiles 0 to 3: zero, or what out has if add; the product of 32 rows of a and 32 columns, 16 at
+// b and 16 at c, added; and stored.
+#define BEGIN_BLOCK(out, stride, add)                          \
+  do {                                                         \
+    if (add) {                                                 \
+      TILE_LOAD_SUMS(0, out, stride);                          \
+      TILE_LOAD_SUMS(1, out + TILE, stride);                   \
+      TILE_LOAD_SUMS(2, out + TILE * (stride), stride);        \
+      TILE_LOAD_SUMS(3, out + TILE * (stride) + TILE, stride); \
+    } else {                                                   \
+      TILE_ZERO(0);                                            \
+      TILE_ZERO(1);                                            \
+      TILE_ZERO(2);                                            \
+      TILE_ZERO(3);                                            \
+    }                                                          \
+  } while (0)
+#define BLOCK_DOT(a, a_stride, b, c, b_stride)     \
+  do {                                             \
+    TILE_LOAD(4, a, a_stride);                     \
+    TILE_LOAD(6, b, b_stride);                     \
+    TILE_LOAD(7, c, b_stride);                     \
+    TILE_LOAD(5, a + TILE * (a_stride), a_stride); \
+    TILE_DOT(0, 4, 6);                             \
+    TILE_DOT(1, 4, 7);                             \
+    TILE_DOT(2, 5, 6);                             \
+    TILE_DOT(3, 5, 7);                             \
+  } while (0)
+#define END_BLOCK(out, stride)                           \
+  do {                                                   \
+    TILE_STORE(0, out, stride);                          \
+    TILE_STORE(1, out + TILE, stride);                   \
+    TILE_STORE(2, out + TILE * (stride), stride);        \
+    TILE_STORE(3, out + TILE * (stride) + TILE, stride); \
+  } while (0)
+
 // bits_of are the bf16 nearest to v, in the low halves.
 INLINE ivec bits_of(vec v) {
   ivec b = (ivec)v;
   return ((b + 0x7fff + ((b >> 16) & 1)) >> 16) & 0xffff;
 }
-// Arrays of bf16 in the place of floats: what a normalisation computes for convolutions alone is rounded once, where it
-// is written, and takes half the memory.
+// Arrays of bf16 in the place of floats (narrow ones): what a normalisation computes for products alone, or a product for
+// normalisations, is rounded where it is written, and takes half the memory.
 typedef uint16_t half_vec __attribute__((vector_size(VL * 2)));
 typedef uint16_t half_mem __attribute__((vector_size(VL * 2), aligned(2), may_alias));
 
@@ -276,34 +311,14 @@ INLINE struct conv conv_of(const int64_t *d) {
 INLINE void block_product(const bf16 *x, int64_t cp, const int64_t *tap, int64_t taps, const bf16 *w, int64_t channels,
                           float *out, int add) {
   USE_TILES
-  if (add) {
-    TILE_LOAD_SUMS(0, out, WIDE);
-    TILE_LOAD_SUMS(1, out + TILE, WIDE);
-    TILE_LOAD_SUMS(2, out + TILE * WIDE, WIDE);
-    TILE_LOAD_SUMS(3, out + TILE * WIDE + TILE, WIDE);
-  } else {
-    TILE_ZERO(0);
-    TILE_ZERO(1);
-    TILE_ZERO(2);
-    TILE_ZERO(3);
-  }
+  BEGIN_BLOCK(out, WIDE, add);
   for (int64_t t = 0; t < taps; t++, w += cp * WIDE) {
     const bf16 *a = x + tap[t] * cp, *b = w;
     for (int64_t c = 0; c < channels; c += DEEP, a += DEEP, b += DEEP * WIDE) {
-      TILE_LOAD(4, a, cp);
-      TILE_LOAD(6, b, DEEP);
-      TILE_LOAD(7, b + DEEP * TILE, DEEP);
-      TILE_LOAD(5, a + TILE * cp, cp);
-      TILE_DOT(0, 4, 6);
-      TILE_DOT(1, 4, 7);
-      TILE_DOT(2, 5, 6);
-      TILE_DOT(3, 5, 7);
+      BLOCK_DOT(a, cp, b, b + DEEP * TILE, DEEP);
     }
   }
-  TILE_STORE(0, out, WIDE);
-  TILE_STORE(1, out + TILE, WIDE);
-  TILE_STORE(2, out + TILE * WIDE, WIDE);
-  TILE_STORE(3, out + TILE * WIDE + TILE, WIDE);
+  END_BLOCK(out, WIDE);
 }
 
 // taps_of are the distances of the taps in a strip.
@@ -452,31 +467,11 @@ INLINE void fill_pairs(const struct grad *g, const float *dy, int64_t k0, int64_
 INLINE void block_sum(const bf16 *a, int64_t a_stride, const bf16 *b, int64_t columns, int64_t deep, float *out,
                       int64_t stride, int add) {
   USE_TILES
-  if (add) {
-    TILE_LOAD_SUMS(0, out, stride);
-    TILE_LOAD_SUMS(1, out + TILE, stride);
-    TILE_LOAD_SUMS(2, out + TILE * stride, stride);
-    TILE_LOAD_SUMS(3, out + TILE * stride + TILE, stride);
-  } else {
-    TILE_ZERO(0);
-    TILE_ZERO(1);
-    TILE_ZERO(2);
-    TILE_ZERO(3);
-  }
+  BEGIN_BLOCK(out, stride, add);
   for (int64_t k = 0; k < deep; k += DEEP, a += DEEP, b += DEEP * columns) {
-    TILE_LOAD(4, a, a_stride);
-    TILE_LOAD(6, b, 2 * columns);
-    TILE_LOAD(7, b + 2 * TILE, 2 * columns);
-    TILE_LOAD(5, a + TILE * a_stride, a_stride);
-    TILE_DOT(0, 4, 6);
-    TILE_DOT(1, 4, 7);
-    TILE_DOT(2, 5, 6);
-    TILE_DOT(3, 5, 7);
+    BLOCK_DOT(a, a_stride, b, b + 2 * TILE, 2 * columns);
   }
-  TILE_STORE(0, out, stride);
-  TILE_STORE(1, out + TILE, stride);
-  TILE_STORE(2, out + TILE * stride, stride);
-  TILE_STORE(3, out + TILE * stride + TILE, stride);
+  END_BLOCK(out, stride);
 }
 
 // add_block adds a block to the numbers of dw that it is of, or sets them.
