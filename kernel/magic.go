@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"go/parser"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"ddpmlab/internal/render"
+	"ddpmlab/kernel/check"
 )
 
 // magicError is the kind of fault of a line that is not Go.
@@ -192,7 +194,12 @@ func (c *cellRun) command(ctx context.Context, p part) ([]value, *fault) {
 			return m.run(c, ctx, p, arg)
 		}
 	}
-	return nil, c.fail(p, "there is no command %%%s; %%help lists what there is", name)
+	var names []string
+	for _, m := range magics {
+		names = append(names, "%"+m.name)
+	}
+	cure := cmp.Or(check.Suggestion("%"+name, names), "; %help lists what there is")
+	return nil, c.fail(p, "there is no command %%%s%s", name, cure)
 }
 
 func (c *cellRun) fail(p part, format string, args ...any) *fault {

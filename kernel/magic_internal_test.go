@@ -65,6 +65,7 @@ func TestMagics(t *testing.T) {
 	}
 	for src, want := range map[string]string{
 		"1\n%nothing":       "cell N, line 2: command error: there is no command %nothing; %help lists what there is",
+		"%sq SELECT 1":      "cell N, line 1: command error: there is no command %sq; did you mean %sql?",
 		"\n%time":           "cell N, line 2: command error: %time needs its statement: %time STATEMENT",
 		"!exit 3":           "cell N, line 1: command error: exit status 3",
 		"1\n\n%time 1 + ":   "cell N, line 3:10: syntax error: ",

@@ -77,6 +77,39 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// TestHints has cells that use what a notebook begins with before it is there, and lines of
+// another language.
+func TestHints(t *testing.T) {
+	for src, want := range map[string]string{
+		"lab.AllRuns()":                     `1:1: undefined: lab; first run lab := experiments.MustOpen("runs.db")`,
+		"lab := 1\nlab.AllRuns()":           "2:5: lab.AllRuns undefined (type int has no field or method AllRuns)",
+		"cfg.Seed = 2":                      "1:1: undefined: cfg; first run cfg := ddpm.Tour()",
+		"x = 5":                             "1:1: undefined: x; x := declares it",
+		"y := x\nx = 5":                     "1:6: undefined: x\n2:1: undefined: x; x := declares it",
+		"x.y = 5":                           "1:1: undefined: x",
+		"count := 1\ncounts = 2":            "2:1: undefined: counts; did you mean count?",
+		"help(1)":                           "1:1: undefined: help; NAME? shows what NAME is, %help the commands",
+		"import numpy as np":                `1:14: import path must be a string; packages import themselves when used, or by import "math"`,
+		"import torch":                      `1:13: missing import path; packages import themselves when used, or by import "math"`,
+		"def f(x):\n    return x":           "1:5: expected ';', found f; a function is func f(x float64) float64 { return 2 * x }",
+		"for i in range(10):\n    print(i)": "1:7: expected '{', found in; a loop is for i := range 10 { }, or for _, x := range list { }",
+		"x := 1\ns := 'hello'":              `2:6: illegal rune literal; a string is "in double quotes"`,
+		"x := [1, 2, 3]":                    "1:8: unexpected comma; expecting ]; a list is []float64{1, 2, 3}",
+		"x := map[[2]int]bool{{1, 2}: true": "1:34: missing ',' before newline in composite literal",
+		"f([]int{1, 2}, []int{3, 4}[1] x)":  "1:31: missing ',' in argument list",
+	} {
+		if got := run(t, newSession(), 1, src); got != want {
+			t.Errorf("%q: got\n%s\nwant\n%s", src, got, want)
+		}
+	}
+	for _, name := range []string{"lab", "cfg", "runs"} {
+		_, src, _ := strings.Cut(run(t, newSession(), 1, name), "; first run ")
+		if got := run(t, newSession(), 1, src+"\n"+name); got != "" {
+			t.Errorf("%q, which is to make %s: %s", src, name, got)
+		}
+	}
+}
+
 // TestUndo has cells fail that gave an earlier type a method.
 func TestUndo(t *testing.T) {
 	s := newSession()

@@ -67,6 +67,7 @@ func (s *Session) parse(number int, src string) (*parsed, []Error) {
 			if beyond(e) { // at the brace that closes the function around the statements
 				errs[i].Line, errs[i].Column, errs[i].Message = line, column, strings.Replace(e.Message, "found '}'", "found 'EOF'", 1)
 			}
+			errs[i].Message += lineHint(src, errs[i].Line)
 		}
 		return nil, errs
 	}

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// suggest is the end of the checker's message about a name that there is not: the nearest
-// that there is.
+// suggest is the end of the checker's message about a name that there is not: a hint, or
+// the nearest that there is.
 func (s *Session) suggest(c *Cell, p *parsed, e types.Error) string {
 	if !strings.Contains(e.Msg, "undefined") || strings.Contains(e.Msg, "but does have") || strings.Contains(e.Msg, "(but have ") {
 		return ""
@@ -22,13 +22,20 @@ func (s *Session) suggest(c *Cell, p *parsed, e types.Error) string {
 	if !ok {
 		return ""
 	}
+	if hint := nameHint(name); hint != "" {
+		return hint
+	}
 	names := slices.Concat(
 		slices.Collect(maps.Keys(s.live)), slices.Collect(maps.Keys(s.imported)), slices.Collect(maps.Keys(p.declared)),
 		types.Universe.Names())
 	if p.qualifiers[name] {
 		names = append(names, slices.Collect(maps.Keys(s.byName))...)
 	}
-	return Suggestion(name, slices.DeleteFunc(names, func(n string) bool { return n == name }))
+	near := Suggestion(name, slices.DeleteFunc(names, func(n string) bool { return n == name }))
+	if near == "" && assigned(p.file, name, e.Pos) {
+		return "; " + name + " := declares it"
+	}
+	return near
 }
 
 // selectorAt is the selector whose last part is at pos.
