@@ -149,7 +149,9 @@ func (l *live) end(step int64, err error) {
 	p := l.progress(display.Done)
 	p.ETA = 0
 	if err != nil {
-		p.State, p.Note = stateOf(err), err.Error()
+		if p.State = stateOf(err); p.State != display.Interrupted { // the bar shows how far that came
+			p.Note = err.Error()
+		}
 	}
 	l.sink.Progress(p)
 }

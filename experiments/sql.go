@@ -2,12 +2,14 @@ package experiments
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 
 	"ddpmlab/internal/render"
+	"ddpmlab/internal/suggest"
 )
 
 // Rows is the answer to a query in SQL, shown as a table.
@@ -16,6 +18,23 @@ type Rows struct {
 	Cells   [][]string // as text; NULL is ""
 
 	numeric []bool // columns that hold numbers alone
+}
+
+// tablesHint is the end of the message about a table that there is not: the nearest, or
+// all that there are.
+func tablesHint(ctx context.Context, db *sql.DB, err error) string {
+	name, ok := strings.CutPrefix(err.Error(), "no such table: ")
+	if !ok {
+		return ""
+	}
+	var all string
+	if db.QueryRowContext(ctx, `SELECT group_concat(name, ', ' ORDER BY name) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'`).Scan(&all) != nil {
+		return ""
+	}
+	if near := suggest.Nearest(name, strings.Split(all, ", ")); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return "; there are " + all
 }
 
 // SQL answers a query in SQLite's SQL, which can only read: the tables are those of
@@ -35,7 +54,7 @@ func (s *Store) SQL(ctx context.Context, query string) (*Rows, error) {
 	defer db.Close()
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
-		return nil, fmt.Errorf("SQL: %w", err)
+		return nil, fmt.Errorf("SQL: %w%s", err, tablesHint(ctx, db, err))
 	}
 	defer rows.Close()
 	out := &Rows{}

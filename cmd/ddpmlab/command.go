@@ -137,6 +137,8 @@ func find(line []string) (c *command, rest []string, err error) {
 	}
 	group := members(line[0])
 	switch {
+	case strings.HasPrefix(line[0], "-"):
+		return nil, nil, usagef("%q stands before the command; flags follow it, as `ddpmlab runs list --db FILE`", line[0])
 	case len(group) == 0:
 		return nil, nil, usagef("%s", suggest.Unknown("command", line[0], topNames(), "`ddpmlab help` lists them"))
 	case len(line) == 1 || strings.HasPrefix(line[1], "-"):

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"flag"
-	"strings"
 
 	"ddpmlab/experiments"
 )
@@ -26,7 +25,7 @@ With --json: an object {differs, runs, significance}.`,
 		asJSON := jsonFlag(f)
 		return func(ctx context.Context, args []string, w world) error {
 			return withExisting(*db, 0, func(s *experiments.Store) error {
-				runs, err := s.Query(ctx, strings.Join(args, ""))
+				runs, err := found(ctx, s, args)
 				if err != nil {
 					return err
 				}

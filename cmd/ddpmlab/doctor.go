@@ -77,8 +77,8 @@ func examine(ctx context.Context, db string, threads int, env func(string) strin
 	}
 	return append(checks, checkDatabase(ctx, db),
 		checkTool(ctx, "Python", "needed for JupyterLab and some tests", "install Python 3.11 or newer", "python3", "--version"),
-		checkTool(ctx, "Jupyter", "needed for `ddpmlab notebook lab`; `ddpmlab notebook run` works without",
-			"pip install jupyterlab, or conda env create -f environment.yml", "jupyter", "lab", "--version"),
+		checkTool(ctx, "Jupyter", "`ddpmlab notebook lab` installs one for itself, and `ddpmlab notebook run` works without",
+			"for one of your own: pip install jupyterlab, or conda env create -f environment.yml", "jupyter", "lab", "--version"),
 	)
 }
 

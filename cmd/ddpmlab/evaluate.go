@@ -220,7 +220,7 @@ func (e *evaluation) how(c ddpm.Config, seeds []uint64, keys []string) (experime
 // ofRun scores a run's samples, against the data it was trained on if there is no B.
 func (e *evaluation) ofRun(ctx context.Context, a, b subject, keys []string, w world) (out *experiments.Evaluation, err error) {
 	err = withExisting(*e.db, *e.threads, func(s *experiments.Store) error {
-		r, err := s.Run(ctx, a.arg)
+		r, err := a.run(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -305,11 +305,11 @@ func (e *evaluation) images(ctx context.Context, a, b subject, keys []string, w 
 func (e *evaluation) difference(ctx context.Context, a, b, c subject, w world) (d fid.Difference, err error) {
 	if b.kind == kindNone && c.kind == kindRun && e.weights == "" {
 		err = withExisting(*e.db, *e.threads, func(s *experiments.Store) error {
-			x, err := s.Run(ctx, a.arg)
+			x, err := a.run(ctx, s)
 			if err != nil {
 				return err
 			}
-			y, err := s.Run(ctx, c.arg)
+			y, err := c.run(ctx, s)
 			if err != nil {
 				return err
 			}

@@ -42,7 +42,7 @@ are (` + "`mlflow server --backend-store-uri sqlite:////FILE`" + `), with the ru
 				return usagef("--out is missing; name a file, as --out runs.csv")
 			}
 			return withExisting(*db, 0, func(s *experiments.Store) error {
-				runs, err := s.Query(ctx, strings.Join(args, ""))
+				runs, err := found(ctx, s, args)
 				if err != nil {
 					return err
 				}
@@ -102,7 +102,7 @@ that has grown sends what is new. MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_P
 				return usagef("--mlflow is missing; name the server, as --mlflow http://localhost:5000")
 			}
 			return withExisting(*db, 0, func(s *experiments.Store) error {
-				runs, err := s.Query(ctx, strings.Join(args, ""))
+				runs, err := found(ctx, s, args)
 				if err != nil {
 					return err
 				}

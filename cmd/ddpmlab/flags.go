@@ -37,6 +37,9 @@ func flagError(f *flag.FlagSet, err error) error {
 	text := err.Error()
 	where := fmt.Sprintf("`ddpmlab %s --help` lists the flags", f.Name())
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		if positive, ok := strings.CutPrefix(name, "no-"); ok && isBool(f.Lookup(positive)) {
+			return usagef("unknown flag %q; did you mean %q?", dashed(name), dashed(positive)+"=false")
+		}
 		var names []string
 		f.VisitAll(func(g *flag.Flag) { names = append(names, dashed(g.Name)) })
 		return usagef("%s", suggest.Unknown("flag", dashed(name), names, where))
@@ -58,6 +61,15 @@ func flagError(f *flag.FlagSet, err error) error {
 		}
 	}
 	return usagef("%s; %s", text, where)
+}
+
+// isBool reports whether the flag, which may be nil, is a switch.
+func isBool(g *flag.Flag) bool {
+	if g == nil {
+		return false
+	}
+	b, ok := g.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
 }
 
 // dashed is a flag's name as help and errors write it; one dash or two mean the same.

@@ -47,6 +47,16 @@ each series and null stands for what is not a number.`,
 	},
 }
 
+// found are the runs that an optional query finds; that a query finds none is an error.
+func found(ctx context.Context, s *experiments.Store, query []string) (experiments.Runs, error) {
+	text := strings.Join(query, "")
+	runs, err := s.Query(ctx, text)
+	if err == nil && len(runs) == 0 && text != "" {
+		err = fmt.Errorf("no run in %s matches %q; `ddpmlab runs list` shows all", s.Path(), text)
+	}
+	return runs, err
+}
+
 var runsSQL = command{
 	name:     "runs sql",
 	args:     "QUERY",

@@ -80,6 +80,15 @@ func subjectOf(arg string) (subject, error) {
 	return subject{arg, kind}, nil
 }
 
+// run is the run that the argument means, for all other things are not there.
+func (s subject) run(ctx context.Context, store *experiments.Store) (*experiments.Run, error) {
+	r, err := store.Run(ctx, s.arg)
+	if errors.Is(err, experiments.ErrNoRun) {
+		return nil, fmt.Errorf("%q is no file, folder or data set, nor a run: %w", s.arg, err)
+	}
+	return r, err
+}
+
 // images opens images that are there, those of a set that comes in several sizes in that
 // one; 0: the largest.
 func (s subject) images(size int) (*fid.Source, error) {
@@ -152,7 +161,7 @@ func (e *evaluation) open(ctx context.Context, s subject, size int, seeds []uint
 		var r *experiments.Run
 		var how experiments.Evaluating
 		if err := withExisting(*e.db, *e.threads, func(store *experiments.Store) (err error) {
-			if r, err = store.Run(ctx, s.arg); err == nil {
+			if r, err = s.run(ctx, store); err == nil {
 				how, err = e.how(r.Config, seeds, nil)
 			}
 			return err
@@ -245,7 +254,7 @@ func (e *evaluation) extractor(w world, height, width, channels int) (_ fid.Netw
 	}
 	path := cmp.Or(e.weights, w.env(weightsVariable))
 	if path == "" {
-		return nil, nil, fmt.Errorf("images of %d×%d×%d are scored by Inception, whose weights are not here; name the file pt_inception-2015-12-05-6726825d.pth by --weights or %s",
+		return nil, nil, fmt.Errorf("images of %d×%d×%d are scored by Inception, whose weights are not here (grey ones of 28×28 and 14×14 need none); name the file pt_inception-2015-12-05-6726825d.pth by --weights or %s",
 			height, width, channels, weightsVariable)
 	}
 	x, err := fid.OpenInception(path, fid.InceptionOptions{Threads: *e.threads, AnyWeights: e.anyWeights})

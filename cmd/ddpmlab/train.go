@@ -289,6 +289,9 @@ func setField(c *ddpm.Config, a assignment) error {
 		value, _ = json.Marshal(a.value) // a string needs no quotes
 	}
 	names := fieldNames(*c)
+	if name, ok := strings.CutPrefix(a.name, "variant."); ok {
+		return fmt.Errorf("%s is the variant's, not the configuration's; a flag sets it, as --%s %s", a.name, strings.ReplaceAll(name, "_", "-"), a.value)
+	}
 	if !slices.Contains(names, a.name) {
 		return errors.New(suggest.Unknown("field", a.name, names, "there are: "+strings.Join(names, ", ")))
 	}
