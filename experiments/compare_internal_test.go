@@ -100,6 +100,19 @@ func TestSignificance(t *testing.T) {
 		t.Errorf("got %+v, want p = 2/64 by permutation", a)
 	}
 
+	// Arms of one variant are told apart by what differs, which is not the seed.
+	longer := scored(ddpm.ADM(), 9, 7, 500)
+	longer.Config.Iterations++
+	s = arms(t, Runs{runs[0], longer, runs[1]})
+	var labels []string
+	for _, a := range s.Arms {
+		labels = append(labels, a.Label)
+	}
+	n := longer.Config.Iterations
+	if got, want := strings.Join(labels, "; "), fmt.Sprintf("ADM, iterations %d; ADM, iterations %d; DDPM-IP (γ 0.1)", n-1, n); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+
 	// Scores of different protocols are refused.
 	runs = append(runs, scored(ddpm.WeightDecay(0.03), 1, 5, 1000))
 	if _, err := (&Store{}).Significance(t.Context(), runs); err == nil || !strings.Contains(err.Error(), "1000") {

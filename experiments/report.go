@@ -75,7 +75,9 @@ func (r *report) failed(err error) error {
 		state = display.Interrupted
 	}
 	if r.shown {
-		r.last.Note = err.Error()
+		if state == display.Failed { // how far an interrupted one came the bar shows
+			r.last.Note = err.Error()
+		}
 		r.send(state)
 	}
 	return err

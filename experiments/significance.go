@@ -80,7 +80,28 @@ func (s *Store) Significance(_ context.Context, runs Runs) (*Significance, error
 		out.Arms = append(out.Arms, a)
 	}
 	holm(out.Arms[1:])
-	return out, nil
+	return out, tellApart(out.Arms, groups)
+}
+
+// tellApart adds to a label that several arms have the fields in which these differ.
+func tellApart(arms []Arm, groups []*armRuns) error {
+	alike := make(map[string]Runs)
+	for i, a := range arms {
+		alike[a.Label] = append(alike[a.Label], groups[i].runs[0])
+	}
+	for i, g := range groups {
+		runs := alike[arms[i].Label]
+		columns, err := runs.columns()
+		if err != nil {
+			return err
+		}
+		for _, x := range columns {
+			if x.name != "seed" && slices.ContainsFunc(runs, func(r *Run) bool { return !x.same(r, runs[0]) }) {
+				arms[i].Label += ", " + x.name + " " + x.text(g.runs[0])
+			}
+		}
+	}
+	return nil
 }
 
 // armRuns are the runs of an arm, one a seed.

@@ -65,7 +65,7 @@ func ParseMetrics(s string) ([]string, error) {
 	for key := range strings.SplitSeq(s, ",") {
 		key = strings.TrimSpace(key)
 		if !slices.Contains(Metrics(), key) {
-			return nil, fmt.Errorf("unknown metric %q; there are %s", key, strings.Join(Metrics(), ", "))
+			return nil, fmt.Errorf("unknown metric %q; there are %s (with weights of Inception, fd is the FID)", key, strings.Join(Metrics(), ", "))
 		}
 		if !slices.Contains(keys, key) {
 			keys = append(keys, key)

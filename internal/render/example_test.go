@@ -24,7 +24,7 @@ func ExampleTable() {
 
 func ExampleEscapeLaTeX() {
 	fmt.Println(render.EscapeLaTeX("γ_t ± 50% & more"))
-	// Output: $\gamma$\_t $\pm$ 50\% \& more
+	// Output: $\gamma_{\mathit{t}}$ $\pm$ 50\% \& more
 }
 
 func ExampleEscapeMarkdown() {

@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -93,5 +94,8 @@ func EscapeLaTeX(s string) string {
 			b.WriteRune(r)
 		}
 	}
-	return b.String()
+	return indexed.ReplaceAllString(b.String(), `${1}_{\mathit{$2}}$$`)
 }
+
+// indexed is an escaped Greek letter with an index, as λ_wd.
+var indexed = regexp.MustCompile(`(\$\\[a-zA-Z]+)\$\\_([0-9A-Za-z]+)`)
