@@ -33,18 +33,22 @@ kernels:
 	ddpm/engine/cuda/kernels/build
 
 # The GPU path without a GPU: on a test double of the driver, which runs the same kernels compiled by g++.
+# cuDNN has one too, which computes on the driver's.
 FAKE := $(or $(TMPDIR),/tmp)/ddpmlab-fakecuda
+DOUBLES := DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 FAKE_CUDNN=$(FAKE)/libcudnn.so.9
 
 test-cuda: gpu-kit
 	@mkdir -p $(FAKE)
 	g++ -std=c++17 -O2 -fPIC -mtls-dialect=gnu2 -shared -pthread -Wall -Wextra -Werror -o $(FAKE)/libcuda.so.1 \
 		ddpm/engine/cuda/fake/*.cc -x c++ ddpm/engine/cuda/kernels/all.cu
+	g++ -std=c++17 -O2 -fPIC -shared -Wall -Wextra -Werror -o $(FAKE)/libcudnn.so.9 ddpm/engine/cuda/fake/cudnn/cudnn.cc
+	gcc -shared -x c /dev/null -o $(FAKE)/libcublasLt.so.99
 	$(CUDA) go vet -tags ddpmcuda ./ddpm ./ddpm/engine/cuda/... ./ddpm/engine/device ./cmd/ddpmlab
-	$(CUDA) DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 go test -tags ddpmcuda ./ddpm/engine/cuda/... ./ddpm/engine/device
-	$(CUDA) DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 go test -tags ddpmcuda -run CUDA ./ddpm ./cmd/ddpmlab
+	$(CUDA) $(DOUBLES) DDPMLAB_CUDNN=off go test -tags ddpmcuda ./ddpm/engine/cuda/... ./ddpm/engine/device
+	$(CUDA) $(DOUBLES) DDPMLAB_CUDNN=off go test -tags ddpmcuda -run CUDA ./ddpm ./cmd/ddpmlab
 	rm -rf $(FAKE)/kit
-	DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 OUT=$(FAKE)/kit gpukit/correctness --small
-	DDPMLAB_LIBCUDA=$(FAKE)/libcuda.so.1 OUT=$(FAKE)/kit gpukit/speed --small
+	$(DOUBLES) DDPMLAB_CUDNN=$(FAKE)/libcudnn.so.9 OUT=$(FAKE)/kit gpukit/correctness --small
+	$(DOUBLES) DDPMLAB_CUDNN=$(FAKE)/libcudnn.so.9 OUT=$(FAKE)/kit gpukit/speed --small
 	gpukit/ddpmlab gpu report $(FAKE)/kit/report.json
 
 # What cuDNN plans for our convolutions, on a GPU that is described to it. Installs cuDNN and cuBLAS from PyPI (1 GB, kept in the

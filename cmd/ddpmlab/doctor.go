@@ -142,9 +142,9 @@ func checkGPU() []check {
 func checkCuDNN() check {
 	value, err := cuda.InspectCuDNN()
 	if err != nil {
-		return check{Name: "cuDNN", State: stateOptional, Value: err.Error() + "; nothing needs it yet"}
+		return check{Name: "cuDNN", State: stateOptional, Value: err.Error() + "; convolutions are computed by ddpmlab's own kernels"}
 	}
-	return check{Name: "cuDNN", State: stateOK, Value: value + "; not used: convolutions are ddpmlab's own"}
+	return check{Name: "cuDNN", State: stateOK, Value: value}
 }
 
 // checkDevice says where trainings would run.

@@ -7,8 +7,11 @@
 // device. Products are float32 too, or in a program's precision: tensor cores then
 // round their operands to bfloat16 and add up in float32 (tensor.h).
 //
-// Results depend on the shapes alone, not on the GPU: a sum is cut into parts by its
-// shape, and parts are added in a fixed order.
+// Results of these kernels depend on the shapes alone, not on the GPU: a sum is cut into
+// parts by its shape, and parts are added in a fixed order.
+//
+// Convolutions are computed by cuDNN where it is installed, faster and right (library.go),
+// in a program's precision and in the same order each time.
 //
 // The GPU is in programs built with the tag ddpmcuda (`make cuda`). Others have New
 // and Inspect too, which say so.

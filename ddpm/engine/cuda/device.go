@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 
 	"gorgonia.org/cu"
 
 	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/cuda/cudnn"
 	"ddpmlab/ddpm/engine/cuda/cudrv"
 	"ddpmlab/ddpm/engine/cuda/kernels"
 )
@@ -26,7 +28,13 @@ type device struct {
 	separate bool // every buffer is an allocation of its own
 	direct   bool // launches without a graph
 	profile  *Profile
-	pending  []timed // launches whose times profile does not have yet
+
+	libraries bool              // whether a library may compute convolutions
+	library   *library          // once it has been looked for
+	always    bool              // whether it also computes what our own kernels do faster
+	log       func(line string) // tells the user something; may be nil
+
+	pending []timed // launches whose times profile does not have yet
 
 	// failed is the first error of a call that has no error to return. Runs return it:
 	// a GPU that has failed once computes nothing more in this process.
@@ -43,6 +51,10 @@ func Open(o Options) (engine.Device, error) {
 		return nil, err
 	}
 	d.separate, d.direct, d.profile = o.Separate, o.Direct || o.Profile != nil, o.Profile
+	d.libraries, d.log = !o.Own, o.Log
+	if d.log == nil {
+		d.log = func(line string) { fmt.Fprintln(os.Stderr, "ddpmlab: "+line) }
+	}
 	return d, nil
 }
 
@@ -115,7 +127,7 @@ func (d *device) Name() string { return d.name }
 // Close gives the GPU back. States and programs are closed before.
 func (d *device) Close() error {
 	err := d.thread.do(func() error {
-		return errors.Join(d.stream.Synchronize(), d.collect(), d.stream.Destroy(), d.module.Unload())
+		return errors.Join(d.stream.Synchronize(), d.collect(), d.library.close(), d.stream.Destroy(), d.module.Unload())
 	})
 	return errors.Join(err, d.thread.close())
 }
@@ -246,6 +258,9 @@ func (p *Profile) add(kernel string, seconds, flops, bytes float64) {
 
 // queue queues one kernel. Its arguments must lie as the compiler laid out the parameters.
 func (d *device) queue(c call) error {
+	if p, ok := c.args[0].(*cudnn.Plan); ok {
+		return c.execute(p)
+	}
 	var a cudrv.Args
 	for _, v := range c.args {
 		switch v := v.(type) {
@@ -270,6 +285,18 @@ func (d *device) queue(c call) error {
 	}
 	if err := cudrv.Launch(d.functions[c.kernel], c.grid, [3]int{c.threads, 1, 1}, 0, d.stream, &a); err != nil {
 		return fmt.Errorf("kernel %s: %w", c.kernel, err)
+	}
+	return nil
+}
+
+// execute queues what a library computes.
+func (c call) execute(p *cudnn.Plan) error {
+	var at [4]uintptr
+	for i, a := range c.args[1:] {
+		at[i] = uintptr(a.(place).pointer())
+	}
+	if err := p.Execute(at[0], at[1], at[2], at[3]); err != nil {
+		return &libraryError{fmt.Errorf("%s: %w", c.kernel, err)}
 	}
 	return nil
 }

@@ -23,8 +23,25 @@ type exec struct {
 	whole *cudrv.Graph // of a step
 }
 
+// load is loadPlanned with the library if that works, else without.
 func load(d *device, p *engine.Program, st *state) (*exec, error) {
-	plan, err := lower(p, st)
+	e, err := loadPlanned(d, p, st, d.plan)
+	if err != nil {
+		if err := d.withoutLibrary(err); err != nil {
+			return nil, err
+		}
+		return loadPlanned(d, p, st, ours)
+	}
+	if d.library != nil {
+		if err := d.library.findings.save(); err != nil {
+			d.say("how convolutions are computed fastest is not kept: %v", err)
+		}
+	}
+	return e, nil
+}
+
+func loadPlanned(d *device, p *engine.Program, st *state, choose planner) (*exec, error) {
+	plan, err := lower(p, st, choose)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +132,10 @@ func (e *exec) Step(ctx context.Context, h engine.AdamW) (norm float64, err erro
 			return err
 		}
 		err := e.launch(&e.whole, func() error {
-			return errors.Join(e.queue(), e.state.step(e.at(e.prog.Outputs[0])))
+			if err := e.queue(); err != nil {
+				return err
+			}
+			return e.state.step(e.at(e.prog.Outputs[0]))
 		})
 		if err != nil {
 			return err
@@ -133,7 +153,13 @@ func (e *exec) launch(graph **cudrv.Graph, queue func() error) error {
 	if e.arena == nil || e.state.mem.at == 0 {
 		return errClosed
 	}
-	if err := e.start(graph, queue); err != nil {
+	err := e.start(graph, queue)
+	if _, ok := errors.AsType[*libraryError](err); ok {
+		if err = e.replace(err); err == nil {
+			err = e.start(graph, queue)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", e.d.name, err)
 	}
 	if err := e.d.stream.Synchronize(); err != nil {
@@ -153,6 +179,32 @@ func (e *exec) start(graph **cudrv.Graph, queue func() error) (err error) {
 		}
 	}
 	return (*graph).Launch(e.d.stream)
+}
+
+// replace lowers the program anew without the library, which has failed, and keeps its
+// inputs.
+func (e *exec) replace(failure error) error {
+	inputs := make([][]float32, len(e.prog.Inputs))
+	for i, v := range e.prog.Inputs {
+		inputs[i] = make([]float32, e.prog.Values[v].Size())
+		if err := cudrv.Download(inputs[i], e.at(v).pointer()); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(e.d.withoutLibrary(failure), e.release()); err != nil {
+		return err
+	}
+	own, err := loadPlanned(e.d, e.prog, e.state, ours)
+	if err != nil {
+		return err
+	}
+	*e = *own
+	for i, v := range e.prog.Inputs {
+		if err := cudrv.Upload(e.at(v).pointer(), inputs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // queue launches the kernels one after the other.

@@ -13,6 +13,7 @@ import (
 
 	"gorgonia.org/cu"
 
+	"ddpmlab/ddpm/engine/cuda/cudnn"
 	"ddpmlab/ddpm/engine/cuda/cudrv"
 )
 
@@ -49,11 +50,17 @@ func TestInspect(t *testing.T) {
 // The library is looked for where there is a GPU, and asked about that.
 func TestInspectCUDNN(t *testing.T) {
 	onFake(t)
-	if os.Getenv("DDPMLAB_CUDNN") != "" { // by `make test-cudnn`
-		if text, err := InspectCuDNN(); err != nil || !regexp.MustCompile(`libcudnn.so.9, version 9\.\d+\.\d+, with [1-9]\d+ plans for`).MatchString(text) {
+	if fake := os.Getenv("FAKE_CUDNN"); fake != "" {
+		t.Setenv("DDPMLAB_CUDNN", fake)
+	}
+	if !cudnn.Forbidden() && os.Getenv(cudnn.Env) != "" { // or by `make test-cudnn`
+		if text, err := InspectCuDNN(); err != nil || !regexp.MustCompile(`libcudnn.so.9, version 9\.\d+\.\d+, with [1-9]\d* plans for`).MatchString(text) {
 			t.Errorf("got %q and error %v", text, err)
 		}
-		return
+	}
+	t.Setenv("DDPMLAB_CUDNN", "off")
+	if _, err := InspectCuDNN(); err == nil || err.Error() != "DDPMLAB_CUDNN=off forbids it" {
+		t.Errorf("got error %v for a library that is forbidden", err)
 	}
 	t.Setenv("DDPMLAB_CUDNN", "/nowhere/libcudnn.so.9")
 	if _, err := InspectCuDNN(); err == nil || !strings.HasPrefix(err.Error(), "cuDNN does not load: /nowhere/libcudnn.so.9") {

@@ -17,17 +17,20 @@ import (
 )
 
 // smallNet is a loss of a network with every kind of layer of the U-Net, and its gradients.
-func smallNet(t testing.TB) *engine.Program {
+func smallNet(t testing.TB) *engine.Program { return netOf(t, 8, engine.Float32) }
+
+// netOf is smallNet of so many channels.
+func netOf(t testing.TB, c int, precision engine.Precision) *engine.Program {
 	t.Helper()
 	g := engine.NewGraph()
-	x, counters := g.Input("x", 2, 4, 4, 8), g.Input("counters", 2, 4)
-	ab := []*op.Node{g.Param("a", 2, 8), g.Param("b", 2, 8)}
-	w1, bias, qkv, w2 := g.Param("w1", 3, 3, 8, 8), g.Param("bias", 8), g.Param("qkv", 1, 1, 8, 24), g.Param("w2", 3, 3, 16, 8)
+	x, counters := g.Input("x", 2, 4, 4, c), g.Input("counters", 2, 4)
+	ab := []*op.Node{g.Param("a", 2, c), g.Param("b", 2, c)}
+	w1, bias, qkv, w2 := g.Param("w1", 3, 3, c, c), g.Param("bias", c), g.Param("qkv", 1, 1, c, 3*c), g.Param("w2", 3, 3, 2*c, c)
 	h := op.GNAct(x, ab[0], ab[1], 4)
 	h = op.Conv(h, w1, 1, 1)
 	h = op.Add(op.Add(h, op.Broadcast(bias, op.PerChannel, h.Shape(), 0)), x)
-	a := op.Attention(op.Reshape(op.Conv(h, qkv, 1, 0), 2, 16, 24), 2)
-	h = op.Concat(h, op.Dropout(op.Reshape(a, 2, 4, 4, 8), counters, 0.3, [2]uint32{3, 4}))
+	a := op.Attention(op.Reshape(op.Conv(h, qkv, 1, 0), 2, 16, 3*c), 2)
+	h = op.Concat(h, op.Dropout(op.Reshape(a, 2, 4, 4, c), counters, 0.3, [2]uint32{3, 4}))
 	h = op.Upsample(op.AvgPool(h))
 	cost := op.SquareSum(op.SiLU(op.Conv(h, w2, 1, 1)))
 	params := append(ab, w1, bias, qkv, w2)
@@ -35,7 +38,7 @@ func smallNet(t testing.TB) *engine.Program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return compile(t, engine.Spec{Inputs: []*op.Node{x, counters}, Params: params, Outputs: []*op.Node{cost}, Grads: grads})
+	return compile(t, engine.Spec{Inputs: []*op.Node{x, counters}, Params: params, Outputs: []*op.Node{cost}, Grads: grads, Precision: precision})
 }
 
 func sines(n int, f float64) []float64 {
@@ -50,7 +53,11 @@ func sines(n int, f float64) []float64 {
 // step in one go do so unless its parts are wanted apart.
 func trainSmall(t testing.TB, d engine.Device, apart bool) (losses []float32, all [][]float32) {
 	t.Helper()
-	p := smallNet(t)
+	return trainNet(t, d, smallNet(t), apart)
+}
+
+func trainNet(t testing.TB, d engine.Device, p *engine.Program, apart bool) (losses []float32, all [][]float32) {
+	t.Helper()
 	s, err := d.NewState(p.ParamLen)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +71,7 @@ func trainSmall(t testing.TB, d engine.Device, apart bool) (losses []float32, al
 	s.Set(engine.Weights, narrow(sines(p.ParamLen, 0.37)))
 	s.Set(engine.EMA, narrow(sines(p.ParamLen, 0.37)))
 	for step := range 3 {
-		e.Set(0, narrow(sines(2*4*4*8, 0.11+float64(step))))
+		e.Set(0, narrow(sines(p.Values[p.Inputs[0]].Size(), 0.11+float64(step))))
 		e.Set(1, []float32{float32(step), 0, 7, 0, float32(step), 0, 8, 0})
 		u := engine.AdamW{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, EMARate: 0.9, Step: int64(step + 1)}
 		var norm float64

@@ -78,7 +78,7 @@ func inspectDevice(i int) (d Device, err error) {
 }
 
 // InspectCuDNN says which cuDNN is installed, and in how many ways it would compute a
-// convolution of the U-Net on the first GPU. Nothing computes with it yet.
+// convolution of the U-Net on the first GPU.
 func InspectCuDNN() (string, error) {
 	if r := Inspect(); r.Err != nil {
 		return "", r.Err

@@ -8,6 +8,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/cuda/cudnn"
 	"ddpmlab/ddpm/engine/op"
 )
 
@@ -140,6 +141,9 @@ func (t *task) addend() int {
 
 func lowerConv(l *lowering, t *task) {
 	x, y, w := t.op.In[0], t.op.Out, t.op.In[1]
+	if l.byLibrary(t, cudnn.Forward, x, w) {
+		return
+	}
 	rows, columns := size(y)/y[3], y[3]
 	args := []any{l.value(t.in[0]), l.value(t.in[1]), l.output(t.out[0], t.addend()), l.value(t.bias), l.value(t.add)}
 	by := tilesFor(l.bfloat16(w[0]*w[1], w[2], w[3]), rows, columns, 1)
@@ -148,6 +152,9 @@ func lowerConv(l *lowering, t *task) {
 
 func lowerConvDX(l *lowering, t *task) {
 	x, y, w := t.op.Out, t.op.In[1], t.op.In[0]
+	if l.byLibrary(t, cudnn.Data, x, w) {
+		return
+	}
 	rows, columns := size(x)/x[3], x[3]
 	args := []any{l.value(t.in[0]), l.value(t.in[1]), l.output(t.out[0], t.addend()), l.value(t.add)}
 	by := tilesFor(l.bfloat16(w[0]*w[1], w[2], w[3]), rows, columns, 1)
@@ -157,6 +164,9 @@ func lowerConvDX(l *lowering, t *task) {
 // lowerConvDW sums over pixels in parts, since the weights alone make few tiles.
 func lowerConvDW(l *lowering, t *task) {
 	x, y, w := t.op.In[0], t.op.In[1], t.op.Out
+	if l.byLibrary(t, cudnn.Filters, x, w) {
+		return
+	}
 	rows, columns, pixels := size(w)/w[3], w[3], size(y)/y[3]
 	most := max(1, pixels/256)
 	by := tilesFor(l.bfloat16(w[0]*w[1], w[2], w[3]), rows, columns, most)

@@ -47,7 +47,8 @@ func (p place) pointer() cu.DevicePtr {
 func (p place) plus(n int) place { return place{p.buf, p.off + n} }
 
 // call is the launch of a kernel: a grid of blocks of so many threads. Arguments are
-// places, pointers, and numbers of the kernel's types.
+// places, pointers, and numbers of the kernel's types. A library's plan is called with
+// itself, images, filters, output and workspace.
 type call struct {
 	kernel  string
 	grid    [3]int
@@ -97,6 +98,10 @@ type lowering struct {
 	steps   []planned
 
 	stats map[statsKey]place // normalisation statistics that a launch has left
+
+	plan   planner
+	copies map[copyOf]place // for the library
+	err    error            // of it
 }
 
 type statsKey struct {
@@ -107,11 +112,12 @@ type statsKey struct {
 // forever is the last launch of a buffer that outlives the run.
 const forever = 1 << 30
 
-// lower plans p on the arrays of st.
-func lower(p *engine.Program, st *state) (*lowering, error) {
+// lower plans p on the arrays of st, with convolutions as plan chooses. An error may be
+// the library's.
+func lower(p *engine.Program, st *state, plan planner) (*lowering, error) {
 	tasks, root := fuse(p)
 	l := &lowering{
-		prog: p, root: root, stats: map[statsKey]place{},
+		prog: p, root: root, stats: map[statsKey]place{}, plan: plan, copies: map[copyOf]place{},
 		place: make([]place, len(p.Values)), lastUse: make([]int, len(p.Values)),
 	}
 	for i, t := range tasks {
@@ -152,7 +158,9 @@ func lower(p *engine.Program, st *state) (*lowering, error) {
 		if f == nil {
 			return nil, fmt.Errorf("the cuda device has no kernel for %v", t.op)
 		}
-		f(l, t)
+		if f(l, t); l.err != nil {
+			return nil, l.err
+		}
 	}
 	for _, i := range copies {
 		v := p.Grads[i]
@@ -240,7 +248,7 @@ func (l *lowering) arrange() int {
 
 // Count plans p, for which it needs no GPU.
 func Count(p *engine.Program) (Numbers, error) {
-	l, err := lower(p, &state{n: p.ParamLen, stride: alignUp(p.ParamLen), mem: &memory{}})
+	l, err := lower(p, &state{n: p.ParamLen, stride: alignUp(p.ParamLen), mem: &memory{}}, ours)
 	if err != nil {
 		return Numbers{}, err
 	}

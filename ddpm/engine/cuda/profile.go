@@ -2,12 +2,15 @@ package cuda
 
 import "slices"
 
-// Options are ways of running programs that tests and measurements want. None changes a
-// number.
+// Options are ways of running programs that tests and measurements want. None but Own
+// changes a number.
 type Options struct {
 	Direct   bool     // launch kernels one by one, not as a graph
 	Separate bool     // give every buffer an allocation of its own
 	Profile  *Profile // add up the times of kernels, which are launched one by one
+	Own      bool     // compute convolutions by kernels of our own, never by cuDNN
+
+	Log func(line string) // tells what the user should know; nil: on standard error
 }
 
 // Profile is the time that kernels take, measured by events in the stream: the gaps between

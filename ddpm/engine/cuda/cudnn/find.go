@@ -1,7 +1,8 @@
-// Package cudnn finds NVIDIA's cuDNN 9 and asks it how it would compute convolutions.
+// Package cudnn finds NVIDIA's cuDNN 9, asks it how it would compute convolutions, and has
+// it compute them.
 //
 // The library is loaded when the program runs, from wherever conda, pip or the system
-// put it, through the ten functions of its backend interface; none of NVIDIA's files is
+// put it, through the functions of its backend interface; none of NVIDIA's files is
 // needed to build. Programs built without the tag ddpmcuda have Candidates alone.
 package cudnn
 
@@ -17,12 +18,21 @@ const Wanted = "9.19.0.56"
 // file is the name of the library in every installation.
 const file = "libcudnn.so.9"
 
+// Env is the environment variable that names the library's file, or forbids its use.
+const (
+	Env       = "DDPMLAB_CUDNN"
+	forbidden = "off"
+)
+
+// Forbidden tells whether the user does without the library.
+func Forbidden() bool { return os.Getenv(Env) == forbidden }
+
 // Candidates lists where the library may be, in the order in which it is looked for:
 // the file that DDPMLAB_CUDNN names, and no other, if it is set; else wherever the
 // system's linker finds it, then those in the environments of conda and Python that are
 // active, and those that pip installed for all or for this user.
 func Candidates() []string {
-	if named := os.Getenv("DDPMLAB_CUDNN"); named != "" {
+	if named := os.Getenv(Env); named != "" {
 		return []string{named}
 	}
 	all := []string{file}

@@ -19,6 +19,10 @@ package cudnn
 //   int (*get)(void *d, int name, int type, int64_t n, int64_t *got, void *v);
 //   const char *(*status)(int);
 //   void (*reason)(char *text, size_t n);
+//   int (*open)(void **handle);
+//   int (*close)(void *handle);
+//   int (*set_stream)(void *handle, void *stream);
+//   int (*execute)(void *handle, void *plan, void *pack);
 // };
 //
 // // The functions return what went wrong, or null.
@@ -29,7 +33,7 @@ package cudnn
 //   *found = dlinfo(*handle, RTLD_DI_LINKMAP, &map) == 0 ? map->l_name : path;
 //   static const char *names[] = {"cudnnGetVersion", "cudnnGetCudartVersion", "cudnnBackendCreateDescriptor",
 //     "cudnnBackendDestroyDescriptor", "cudnnBackendFinalize", "cudnnBackendSetAttribute", "cudnnBackendGetAttribute", "cudnnGetErrorString",
-//     "cudnnGetLastErrorString"};
+//     "cudnnGetLastErrorString", "cudnnCreate", "cudnnDestroy", "cudnnSetStream", "cudnnBackendExecute"};
 //   void **slot = (void **)l;
 //   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 //     if (!(slot[i] = dlsym(*handle, names[i]))) return dlerror();
@@ -47,6 +51,10 @@ package cudnn
 // static int get(struct library *l, void *d, int name, int type, int64_t n, int64_t *got, void *v) {
 //   return l->get(d, name, type, n, got, v);
 // }
+// static int open_handle(struct library *l, void **h) { return l->open(h); }
+// static int close_handle(struct library *l, void *h) { return l->close(h); }
+// static int set_stream(struct library *l, void *h, uintptr_t stream) { return l->set_stream(h, (void *)stream); }
+// static int execute(struct library *l, void *h, void *plan, void *pack) { return l->execute(h, plan, pack); }
 // static const char *status(struct library *l, int s) { return l->status(s); }
 // static void reason(struct library *l, char *text, size_t n) { l->reason(text, n); }
 import "C"
@@ -73,6 +81,9 @@ type Library struct {
 
 // Open loads the first of the candidates that can be used. It fails if there is none.
 func Open() (*Library, error) {
+	if Forbidden() {
+		return nil, fmt.Errorf("%s=%s forbids it", Env, forbidden)
+	}
 	candidates := Candidates()
 	var why []error
 	for _, path := range candidates {
@@ -151,6 +162,20 @@ func (l *Library) check(what string, r C.int) error {
 	return fmt.Errorf("cuDNN: %s: %s: %s", what, C.GoString(C.status(&l.c, r)), why)
 }
 
+func (l *Library) openHandle() (h unsafe.Pointer, r C.int) {
+	r = C.open_handle(&l.c, &h)
+	return h, r
+}
+
+func (l *Library) closeHandle(h unsafe.Pointer) C.int { return C.close_handle(&l.c, h) }
+func (l *Library) setStream(h unsafe.Pointer, stream uintptr) C.int {
+	return C.set_stream(&l.c, h, C.uintptr_t(stream))
+}
+
+func (l *Library) execute(h, plan, pack unsafe.Pointer) C.int {
+	return C.execute(&l.c, h, plan, pack)
+}
+
 // session owns descriptors: what the library calls its objects.
 type session struct {
 	l   *Library
@@ -180,15 +205,21 @@ type (
 	dataType        int32
 	convolutionMode int32
 	heuristicMode   int32
+	note            int32
+	handle          unsafe.Pointer
+	address         uintptr // of the GPU's memory
 )
 
 // Numbers of types.
 const (
+	typeHandle          = 0
 	typeDataType        = 1
 	typeInt64           = 3
 	typeFloat           = 4
+	typePointer         = 6
 	typeConvolutionMode = 7
 	typeHeuristicMode   = 8
+	typeNote            = 11
 	typeDescriptor      = 15
 	typeChar            = 24
 )
@@ -218,6 +249,12 @@ func (s *session) descriptor(k kind, attributes ...attribute) (unsafe.Pointer, e
 			err = set(s, what, d, a.name, typeConvolutionMode, v)
 		case heuristicMode:
 			err = set(s, what, d, a.name, typeHeuristicMode, v)
+		case handle:
+			err = set(s, what, d, a.name, typeHandle, v)
+		case address:
+			err = set(s, what, d, a.name, typePointer, v)
+		case []address:
+			err = set(s, what, d, a.name, typePointer, v...)
 		case float32:
 			err = set(s, what, d, a.name, typeFloat, v)
 		case int64:
@@ -251,6 +288,14 @@ func (s *session) getInt64(what string, d unsafe.Pointer, name int32) (int64, er
 	var v int64
 	err := s.l.check("get "+what, C.get(&s.l.c, d, C.int(name), typeInt64, 1, &n, unsafe.Pointer(&v)))
 	return v, err
+}
+
+// getNotes reads an attribute that is a list of notes.
+func (s *session) getNotes(what string, d unsafe.Pointer, name int32) ([]note, error) {
+	var n C.int64_t
+	var all [32]note
+	err := s.l.check("get "+what, C.get(&s.l.c, d, C.int(name), typeNote, C.int64_t(len(all)), &n, unsafe.Pointer(&all[0])))
+	return all[:min(int(n), len(all))], err
 }
 
 // getDescriptors reads an attribute that is up to most descriptors of a kind.

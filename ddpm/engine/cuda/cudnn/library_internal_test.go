@@ -37,6 +37,10 @@ void cudnnBackendSetAttribute(void) {}
 void cudnnBackendGetAttribute(void) {}
 void cudnnGetErrorString(void) {}
 void cudnnGetLastErrorString(void) {}
+void cudnnCreate(void) {}
+void cudnnDestroy(void) {}
+void cudnnSetStream(void) {}
+void cudnnBackendExecute(void) {}
 `)
 	}
 	for _, tt := range []struct{ name, path, want string }{
@@ -55,7 +59,7 @@ void cudnnGetLastErrorString(void) {}
 // real is the library that `make test-cudnn` installs.
 func real(t *testing.T) *Library {
 	t.Helper()
-	if os.Getenv("DDPMLAB_CUDNN") == "" {
+	if os.Getenv(Env) == "" || Forbidden() {
 		t.Skip("run by `make test-cudnn`")
 	}
 	l, err := Open()
@@ -68,16 +72,22 @@ func real(t *testing.T) *Library {
 func TestCUDNNPlans(t *testing.T) {
 	l := real(t)
 	t.Logf("version %s", l.Version())
-	for d := Forward; d <= Filters; d++ {
-		plans, err := l.Plans(Conv{128, 32, 32, 128, 128, 3, 3, 1, 1, 1}, d, H100)
-		if err != nil || len(plans) < 4 {
-			t.Errorf("%v: plans %v, error %v; want some", d, plans, err)
+	for _, tt := range []struct {
+		Type
+		fewest int
+	}{{BFloat16, 4}, {Float32, 1}} {
+		for d := Forward; d <= Filters; d++ {
+			plans, err := l.Plans(Conv{128, 32, 32, 128, 128, 3, 3, 1, 1, 1, tt.Type}, d, H100)
+			if err != nil || len(plans) < tt.fewest {
+				t.Errorf("%v in %v: plans %v, error %v; want at least %d", d, tt.Type, plans, err, tt.fewest)
+				continue
+			}
+			t.Logf("%v in %v: %d plans, the first %+v", d, tt.Type, len(plans), *plans[0])
 		}
-		t.Logf("%v: %d plans, the first with %d bytes", d, len(plans), plans[0].Workspace)
 	}
 	// What the library refuses, with its reason.
-	_, err := l.Plans(Conv{1, 2, 2, 16, 16, 3, 3, 1, -2, -2}, Forward, H100)
-	if err == nil || !strings.HasPrefix(err.Error(), "forward of {") || !strings.Contains(err.Error(), "CUDNN_STATUS") || strings.Contains(err.Error(), "\n") {
+	_, err := l.Plans(Conv{1, 2, 2, 16, 16, 3, 3, 1, -2, -2, BFloat16}, Forward, H100)
+	if err == nil || !strings.HasPrefix(err.Error(), "forward of 1x2x2x16") || !strings.Contains(err.Error(), "CUDNN_STATUS") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("a convolution without pixels: error %v, want the library's in one line", err)
 	}
 }

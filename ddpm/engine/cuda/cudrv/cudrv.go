@@ -207,6 +207,9 @@ func (g *Graph) Launch(s cu.Stream) error { return check(C.cuGraphLaunch(g.exec,
 // Close frees the graph.
 func (g *Graph) Close() error { return check(C.cuGraphExecDestroy(g.exec)) }
 
+// StreamAddress is a stream as libraries know it.
+func StreamAddress(s cu.Stream) uintptr { return uintptr(unsafe.Pointer(stream(s))) }
+
 // function and stream read the handles, which have the same type in every package
 // but not for Go.
 func function(f cu.Function) C.CUfunction { return *(*C.CUfunction)(unsafe.Pointer(&f)) }

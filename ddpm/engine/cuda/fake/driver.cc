@@ -325,7 +325,19 @@ API cuLaunchKernel(void *f, unsigned bx, unsigned by, unsigned bz, unsigned tx, 
   });
 }
 
+API cuLaunchHostFunc(void *on, void (*f)(void *), void *with) {
+  ENTER;
+  NEED_CONTEXT;
+  return enqueue(on, [=] { return f(with), ok; });
+}
+
 // ---- graphs
+
+API cuStreamIsCapturing(void *s, int *yes) {
+  ENTER;
+  *yes = stream_of(s)->capturing;
+  return ok;
+}
 
 API cuStreamBeginCapture_v2(void *s, int) {
   ENTER;

@@ -1,6 +1,7 @@
 // all.cu: everything, as one image.
 #include "conv.cu"
 #include "elementwise.cu"
+#include "library.cu"
 #include "matmul.cu"
 #include "move.cu"
 #include "norm.cu"
