@@ -104,6 +104,7 @@ func TestFault(t *testing.T) {
 		{"interpreter's own packages", "import \"github.com/cosmos72/gomacro/fast\"", "cell 1, line 1:8: compile error: package \"github.com/cosmos72/gomacro/fast\" is not part of this kernel"},
 		{"panic", "x := 0\n\nprintln(1 / x)", "cell 1, line 3: panic: integer divide by zero\n    3 | println(1 / x)"},
 		{"panic with a value", "panic(\"why\")", "cell 1, line 1: panic: why"},
+		{"log.Fatal", "log.SetFlags(0)\nlog.Fatal(\"why\")", "cell 1, line 2: panic: why\n    2 | log.Fatal(\"why\")\nin compiled code:\n      log.Panic (log.go:"},
 		{"nil pointer", "var p *int\n*p", "cell 1, line 2: panic: nil pointer dereference\n"},
 		{"field of a nil pointer", "type T struct{ A int }\nvar p *T\np.A", "cell 1, line 3: panic: nil pointer dereference\n"},
 		{"panic in functions", deep + "h()", "cell 1, line 4: panic: slice index out of range\n    4 | \treturn a[i+b]\n" +

@@ -9,6 +9,9 @@
 package symbols
 
 import (
+	"log"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -53,7 +56,19 @@ func standard(path string) bool {
 	return !strings.Contains(first, ".") && first != "ddpmlab"
 }
 
+// inCells is what cells call in place of functions that end the process, and with it the
+// kernel and all variables: log.Fatal logs and panics, which ends the cell. os.Exit says
+// that it ends the process, and does.
+var inCells = map[string]map[string]reflect.Value{
+	"log": {
+		"Fatal":   reflect.ValueOf(log.Panic),
+		"Fatalf":  reflect.ValueOf(log.Panicf),
+		"Fatalln": reflect.ValueOf(log.Panicln),
+	},
+}
+
 // register adds a generated table to the interpreter's registry, over what it has.
 func register(path string, table imports.PackageUnderlying) {
+	maps.Copy(table.Binds, inCells[path])
 	imports.Packages.MergePackage(path, table)
 }
