@@ -78,6 +78,7 @@ func fuse(p *engine.Program) (tasks []*task, root []int) {
 		f.uses[f.root[v]]++
 	}
 	siblings := map[string]*task{}
+	attention := map[attendedKey]int{}
 	for _, s := range p.Steps {
 		switch k := s.Op.Kind; {
 		case isName(k):
@@ -86,6 +87,8 @@ func fuse(p *engine.Program) (tasks []*task, root []int) {
 			f.group(s, op.KindGNActDX, 3, siblings)
 		case k >= op.KindGNActDXDX && k <= op.KindGNActDXDG:
 			f.group(s, op.KindGNActDXDX, 4, siblings)
+		case k == op.KindAttention || k == op.KindAttentionDX:
+			f.attend(s, attention)
 		default:
 			f.append(s)
 		}
@@ -172,4 +175,15 @@ func (f *fuser) group(s engine.Step, first op.Kind, n int, siblings map[string]*
 	}
 	t.out[s.Op.Kind-first] = s.Out
 	f.maker[s.Out] = t
+}
+
+// attend makes s a task. The gradient reads what attention returned, where that is computed.
+func (f *fuser) attend(s engine.Step, attention map[attendedKey]int) {
+	t, key := f.append(s), attendedKey{f.root[s.In[0]], s.Op.Heads()}
+	if s.Op.Kind == op.KindAttention {
+		attention[key] = s.Out
+	} else if y, ok := attention[key]; ok {
+		t.in = append(t.in, y)
+		f.uses[y]++
+	}
 }

@@ -97,7 +97,8 @@ type lowering struct {
 	buffers []*buffer // in the arena
 	steps   []planned
 
-	stats map[statsKey]place // normalisation statistics that a launch has left
+	stats    map[statsKey]place // normalisation statistics that a launch has left
+	attended map[attendedKey]attended
 
 	plan   planner
 	copies map[copyOf]place // for the library
@@ -117,7 +118,7 @@ const forever = 1 << 30
 func lower(p *engine.Program, st *state, plan planner) (*lowering, error) {
 	tasks, root := fuse(p)
 	l := &lowering{
-		prog: p, root: root, stats: map[statsKey]place{}, plan: plan, copies: map[copyOf]place{},
+		prog: p, root: root, stats: map[statsKey]place{}, attended: map[attendedKey]attended{}, plan: plan, copies: map[copyOf]place{},
 		place: make([]place, len(p.Values)), lastUse: make([]int, len(p.Values)),
 	}
 	for i, t := range tasks {

@@ -55,7 +55,16 @@ func Shapes() []Case {
 			add("gnactDX"+of+name, op.KindGNActDXDX+op.Kind(i), vjp(i, vjp(0, act)), x, ab, ab, x, x)
 		}
 	}
-	for _, c := range []struct{ n, p, d, heads int }{{2, 49, 24, 2}, {1, 64, 32, 3}, {2, 33, 40, 1}, {1, 1, 1, 1}} {
+	for _, c := range []struct{ n, p, d, heads int }{
+		{2, 49, 24, 2},
+		{1, 64, 32, 3},
+		{2, 33, 40, 1},
+		{1, 1, 1, 1},
+		{5, 16, 16, 2},
+		{1, 130, 8, 2},
+		{1, 97, 64, 1},
+		{2, 35, 128, 1}, // few and many tokens, heads in one and in several parts
+	} {
 		name := fmt.Sprintf("%d images, %d tokens, %d heads of %d", c.n, c.p, c.heads, c.d)
 		qkv, out := tensor.Shape{c.n, c.p, 3 * c.d * c.heads}, tensor.Shape{c.n, c.p, c.d * c.heads}
 		f := Attention(c.heads)

@@ -1,4 +1,5 @@
 // all.cu: everything, as one image.
+#include "attention.cu"
 #include "conv.cu"
 #include "elementwise.cu"
 #include "library.cu"

@@ -46,22 +46,3 @@ KERNEL softmax_grad(const float *y, const float *g, float *out, i64 rows, int c)
   for (int i = lane; i < c; i += 32) out[i] = y[i] * (g[i] - dot);
 }
 REGISTER(softmax_grad)
-
-// attention_second: the row's part of the second derivative of attention. With J the Jacobian of
-// softmax at w: f becomes J(a(b - w·b) - (w·a)b + f), b becomes Jb, a becomes Ja.
-KERNEL attention_second(const float *w, float *a, float *b, float *f, i64 rows, int c) {
-  ROW(r, rows)
-  w += r * c, a += r * c, b += r * c, f += r * c;
-  float wa = row_dot(w, a, c, lane), wb = row_dot(w, b, c, lane), wf = 0;
-  for (int i = lane; i < c; i += 32) {
-    f[i] += a[i] * (b[i] - wb) - wa * b[i];
-    wf += w[i] * f[i];
-  }
-  wf = warp_sum(wf);
-  for (int i = lane; i < c; i += 32) {
-    f[i] = w[i] * (f[i] - wf);
-    b[i] = w[i] * (b[i] - wb);
-    a[i] = w[i] * (a[i] - wa);
-  }
-}
-REGISTER(attention_second)

@@ -14,6 +14,9 @@ __device__ __forceinline__ unsigned bf16_pair(float low, float high) {
   return pair;
 }
 
+// bf16_nearest is v rounded.
+__device__ __forceinline__ float bf16_nearest(float v) { return __uint_as_float(bf16_pair(0, v)); }
+
 // load_fragment gives a warp 16 rows by 16 depths of shared memory: rows of depths if ALONG_K, else depths of rows. A
 // lane has rows lane/4 and 8 further (r[0], r[1]), each with depths 2·(lane%4) and the next, and the same 8 deeper.
 template <bool ALONG_K> __device__ __forceinline__ void load_fragment(unsigned (&r)[4], const bf16 *from, int pitch) {
@@ -54,6 +57,14 @@ inline unsigned bf16_bits(float v) {
   unsigned b;
   memcpy(&b, &v, 4);
   return v == v ? (b + 0x7fff + (b >> 16 & 1)) >> 16 : 0x7fff;
+}
+
+inline unsigned bf16_pair(float low, float high) { return bf16_bits(low) | bf16_bits(high) << 16; }
+
+inline float bf16_nearest(float v) {
+  unsigned b = bf16_pair(0, v);
+  memcpy(&v, &b, 4);
+  return v;
 }
 
 template <bool ALONG_K> void load_fragment(unsigned (&r)[4], const bf16 *from, int pitch) {
