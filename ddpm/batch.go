@@ -2,9 +2,9 @@ package ddpm
 
 import (
 	"fmt"
-	"math"
 
 	"ddpmlab/ddpm/data"
+	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/philox"
 )
 
@@ -13,15 +13,13 @@ import (
 // x_0, t and ε and differ in ξ only, and a resumed run goes on as if it had not
 // stopped.
 type batches struct {
-	cfg      Config
-	v        Variant
-	set      data.Set
-	schedule *Schedule
-	gammas   []float64     // γ_t; nil where it is constant
-	moments  *secondMoment // nil for Uniform
+	cfg     Config
+	set     data.Set
+	inputs  []input
+	moments *secondMoment // nil for Uniform
+	scale   *lossScale    // nil where the loss is not scaled
 
-	order, flip, time, eps, xi philox.Stream
-	signs                      []philox.Stream // of Hutchinson's draws
+	order, flip, time philox.Stream
 
 	orders [2]order // of the two epochs that a batch may span, by epoch mod 2
 }
@@ -32,125 +30,78 @@ type order struct {
 	images []int // nil before the first use
 }
 
-// batch is what one iteration needs. Arrays that the variant has no need of are empty.
+// batch is what one iteration needs.
 type batch struct {
-	x0, eps, xi             []float32   // N·H·W·C
-	probes                  [][]float32 // N·H·W·C each
-	t, a, s                 []float32   // N: index of the schedule, √ᾱ_t, √(1-ᾱ_t)
-	gamma, weight           []float32   // N: γ_t, 1/(T·p_t)
-	logBeta, logTilde, logK []float32   // N: see hybridInputs
-	first                   []float32   // N
-	counters                []float32   // N·4: see op.Dropout
-
-	all [][]float32 // what of them there is, in the order of the program's inputs
+	t   []int       // of each image
+	all [][]float32 // the inputs of the program
 }
 
-// list sets all to the arrays in the order of the training program's inputs.
-func (b *batch) list() {
-	for _, x := range append(append([][]float32{b.x0, b.eps, b.xi}, b.probes...),
-		b.t, b.a, b.s, b.gamma, b.weight, b.logBeta, b.logTilde, b.logK, b.first, b.counters) {
-		if x != nil {
-			b.all = append(b.all, x)
-		}
-	}
-}
-
-func newBatches(cfg Config, v Variant, set data.Set, schedule *Schedule) (*batches, error) {
-	key := func(name string) philox.Stream { return philox.Key(cfg.Seed, name) }
+func newBatches(cfg Config, v Variant, set data.Set, scale *lossScale) (*batches, error) {
 	b := &batches{
-		cfg: cfg, v: v, set: set, schedule: schedule,
-		order: key("order"), flip: key("flip"), time: key("t"),
-		eps: key("eps"), xi: key("xi"), signs: []philox.Stream{key("v")},
-	}
-	for i := 1; i < v.GradPenaltyDraws; i++ {
-		b.signs = append(b.signs, key(fmt.Sprintf("v %d", i)))
+		cfg: cfg, set: set, scale: scale,
+		order: philox.Key(cfg.Seed, "order"), flip: philox.Key(cfg.Seed, "flip"), time: philox.Key(cfg.Seed, "t"),
 	}
 	if cfg.TimeSampler == LossSecondMoment {
 		b.moments = newSecondMoment(cfg.T)
 	}
 	var err error
-	b.gammas, err = v.gammas(cfg.T)
+	b.inputs, err = inputs(cfg, v, scale != nil)
 	return b, err
 }
 
 // newBatch allocates a batch.
 func (b *batches) newBatch() *batch {
-	n, pixels := b.cfg.Batch, b.cfg.Batch*imageSize(b.cfg)
-	numbers := func(n int, wanted bool) []float32 {
-		if !wanted {
-			return nil
-		}
-		return make([]float32, n)
-	}
-	hybrid := b.cfg.Loss == Hybrid
-	out := &batch{
-		x0: numbers(pixels, true), eps: numbers(pixels, true), xi: numbers(pixels, b.v.Gamma > 0),
-		t: numbers(n, true), a: numbers(n, true), s: numbers(n, true),
-		gamma: numbers(n, b.gammas != nil), weight: numbers(n, b.moments != nil),
-		logBeta: numbers(n, hybrid), logTilde: numbers(n, hybrid), logK: numbers(n, hybrid), first: numbers(n, hybrid),
-		counters: numbers(4*n, b.cfg.Model.Dropout > 0),
-	}
-	for i := range probes(b.cfg, b.v) {
-		p := make([]float32, pixels)
-		if b.v.GradPenaltyMode == Exact { // unit vectors, the same for every image
-			for j := i; j < pixels; j += imageSize(b.cfg) {
-				p[j] = 1
+	out := &batch{t: make([]int, b.cfg.Batch)}
+	for _, in := range b.inputs {
+		x := make([]float32, b.cfg.Batch*in.size())
+		if in.source.Kind == engine.Constant {
+			for at := 0; at < len(x); at += in.size() {
+				copy(x[at:], in.source.Table)
 			}
 		}
-		out.probes = append(out.probes, p)
+		out.all = append(out.all, x)
 	}
-	out.list()
 	return out
-}
-
-// imageSize is H·W·C.
-func imageSize(c Config) int { return c.Model.Size * c.Model.Size * c.Model.InChannels }
-
-// probes is how many vectors v the loss multiplies Jacobians by.
-func probes(c Config, v Variant) int {
-	switch {
-	case v.GradPenalty == 0 || v.GradPenaltyMode == Ones:
-		return 0
-	case v.GradPenaltyMode == Exact:
-		return imageSize(c)
-	}
-	return max(1, v.GradPenaltyDraws)
 }
 
 // fill draws all of iteration step (from 1) into dst but what depends on t: see times.
 func (b *batches) fill(dst *batch, step int64) error {
-	n, at := b.cfg.Batch, uint64(step)
-	size := len(dst.x0) / n
-	for i := range n {
-		part := func(x []float32) []float32 { return x[i*size : (i+1)*size] }
-		image := b.image(step, i)
-		if err := b.set.Read(image, part(dst.x0)); err != nil { // Alg. 1 line 2
-			return fmt.Errorf("read image %d of %s: %w", image, b.set.Name(), err)
-		}
-		if b.cfg.Flip && b.flip.Uint32(at, uint32(i), 0)>>31 == 1 {
-			mirror(part(dst.x0), b.cfg.Model.Size, b.cfg.Model.InChannels)
-		}
-		b.eps.Normals(part(dst.eps), at, uint32(i)) // line 4
-		if dst.xi != nil {
-			b.xi.Normals(part(dst.xi), at, uint32(i)) // Alg. 4 line 5
-		}
-		if b.v.GradPenaltyMode != Exact {
-			for j, p := range dst.probes {
-				b.signs[j].Signs(part(p), at, uint32(i))
+	at, n := uint64(step), b.cfg.Batch
+	for k, in := range b.inputs {
+		x := dst.all[k]
+		size := len(x) / n
+		for i := range n {
+			part, stream := x[i*size:(i+1)*size], philox.Stream(in.source.Key)
+			switch in.source.Kind {
+			case engine.Images: // Alg. 1 line 2
+				image := b.image(step, i)
+				if err := b.set.Read(image, part); err != nil {
+					return b.unread(image, err)
+				}
+				if b.cfg.Flip && b.flip.Uint32(at, uint32(i), 0)>>31 == 1 {
+					mirror(part, b.cfg.Model.Size, b.cfg.Model.InChannels)
+				}
+			case engine.Normals: // line 4, and Alg. 4 line 5
+				stream.Normals(part, at, uint32(i))
+			case engine.Signs:
+				stream.Signs(part, at, uint32(i))
+			case engine.Counters:
+				// Sixteen bits to a float32, which holds integers up to 2^24.
+				copy(part, []float32{float32(at & 0xffff), float32(at >> 16 & 0xffff), float32(i & 0xffff), float32(i >> 16)})
 			}
-		}
-		if dst.counters != nil {
-			// Sixteen bits to a float32, which holds integers up to 2^24.
-			copy(dst.counters[4*i:], []float32{float32(at & 0xffff), float32(at >> 16 & 0xffff), float32(i & 0xffff), float32(i >> 16)})
 		}
 	}
 	return nil
 }
 
-// times draws the t of iteration step (Alg. 1 line 3) and what depends on it. With
-// LossSecondMoment they depend on the losses of the iterations before.
+// unread is the error of an image that cannot be read.
+func (b *batches) unread(image int, err error) error {
+	return fmt.Errorf("read image %d of %s: %w", image, b.set.Name(), err)
+}
+
+// times draws the t of iteration step (Alg. 1 line 3) and what depends on it and on the
+// iterations before: with LossSecondMoment on their losses, and the loss's scale.
 func (b *batches) times(dst *batch, step int64) {
-	T := b.schedule.T()
 	var p []float64
 	if b.moments != nil {
 		p = b.moments.distribution()
@@ -158,27 +109,21 @@ func (b *batches) times(dst *batch, step int64) {
 	for i := range dst.t {
 		t, weight := 0, 1.0
 		if p == nil {
-			t = b.time.Below(T, uint64(step), uint32(i), 0)
+			t = b.time.Below(b.cfg.T, uint64(step), uint32(i), 0)
 		} else {
 			u := (float64(b.time.Uint32(uint64(step), uint32(i), 0)) + 0.5) / (1 << 32)
 			t = pick(p, u)
-			weight = 1 / (float64(T) * p[t])
+			weight = 1 / (float64(b.cfg.T) * p[t])
 		}
-		abar := b.schedule.AlphaBar[t]
-		dst.t[i] = float32(t)
-		dst.a[i], dst.s[i] = float32(math.Sqrt(abar)), float32(math.Sqrt(1-abar))
-		if dst.gamma != nil {
-			dst.gamma[i] = float32(b.gammas[t])
-		}
-		if dst.weight != nil {
-			dst.weight[i] = float32(weight)
-		}
-		if dst.first != nil {
-			beta, tilde, k := b.schedule.learnedRange(t)
-			dst.logBeta[i], dst.logTilde[i], dst.logK[i] = float32(beta), float32(tilde), float32(k)
-			dst.first[i] = 0
-			if t == 0 {
-				dst.first[i] = 1
+		dst.t[i] = t
+		for k := range b.inputs {
+			switch s := &b.inputs[k].source; s.Kind {
+			case engine.Lookup:
+				dst.all[k][i] = s.Table[t]
+			case engine.Weight:
+				dst.all[k][i] = float32(weight)
+			case engine.LossScale:
+				dst.all[k][i] = float32(b.scale.factor)
 			}
 		}
 	}

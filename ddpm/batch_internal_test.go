@@ -32,15 +32,20 @@ func testBatches(t *testing.T, n, batch int, v Variant) *batches {
 		Model: unet.Config{Size: 2, InChannels: 1, Dropout: 0.5},
 		T:     50, Schedule: "cosine", Batch: batch, Flip: true, Seed: 5,
 	}
-	s, err := NewSchedule(cfg.Schedule, cfg.T)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := newBatches(cfg, v.Normal(), numbered(n), s)
+	b, err := newBatches(cfg, v.Normal(), numbered(n), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// named is the batch by the names of the program's inputs, and of the t.
+func (b *batches) named(x *batch) map[string][]float32 {
+	m := map[string][]float32{}
+	for i, in := range b.inputs {
+		m[in.name] = x.all[i]
+	}
+	return m
 }
 
 // All images come once in every epoch, in an order of its own, also where a batch
@@ -77,7 +82,7 @@ func TestEpochs(t *testing.T) {
 // A batch is a function of seed and step alone; the variants' batches agree in all
 // that both have.
 func TestBatchesArePure(t *testing.T) {
-	draw := func(v Variant, step int64, before ...int64) *batch {
+	draw := func(v Variant, step int64, before ...int64) map[string][]float32 {
 		b := testBatches(t, 10, 4, v)
 		x := b.newBatch()
 		for _, s := range append(before, step) {
@@ -86,44 +91,50 @@ func TestBatchesArePure(t *testing.T) {
 			}
 			b.times(x, s)
 		}
-		return x
+		return b.named(x)
 	}
 	gp, ip := GradPenalty(1), InputPerturbation(0.1)
 	adm := draw(ADM(), 7)
 	if !reflect.DeepEqual(adm, draw(ADM(), 7, 1, 100, 3)) {
 		t.Error("a batch depends on what was drawn before")
 	}
-	if adm.xi != nil || adm.probes != nil {
+	if adm["xi"] != nil || adm["v"] != nil {
 		t.Error("ADM draws ξ or signs")
 	}
-	if reflect.DeepEqual(adm.eps, draw(ADM(), 8).eps) {
+	if reflect.DeepEqual(adm["eps"], draw(ADM(), 8)["eps"]) {
 		t.Error("two steps have the same ε")
 	}
-	for _, other := range []*batch{draw(ip, 7), draw(gp, 7)} {
-		if !slices.Equal(adm.x0, other.x0) || !slices.Equal(adm.eps, other.eps) || !slices.Equal(adm.t, other.t) ||
-			!slices.Equal(adm.counters, other.counters) {
-			t.Error("two variants of one seed have another x_0, t, ε or dropout")
+	for _, other := range []map[string][]float32{draw(ip, 7), draw(gp, 7)} {
+		for _, name := range []string{"x_0", "eps", "t", "counters"} {
+			if len(adm[name]) == 0 || !slices.Equal(adm[name], other[name]) {
+				t.Errorf("two variants of one seed have another %s", name)
+			}
 		}
 	}
-	if x := draw(ip, 7); slices.Equal(x.xi, x.eps) {
+	if x := draw(ip, 7); slices.Equal(x["xi"], x["eps"]) {
 		t.Error("ξ = ε")
 	}
-	for i, v := range draw(gp, 7).probes[0] {
+	for i, v := range draw(gp, 7)["v"] {
 		if v != 1 && v != -1 {
 			t.Errorf("sign %d = %v", i, v)
 		}
 	}
-	if want := []float32{7, 0, 2, 0}; !slices.Equal(adm.counters[8:12], want) {
-		t.Errorf("counters of image 2 = %v, want %v", adm.counters[8:12], want)
+	if want := []float32{7, 0, 2, 0}; !slices.Equal(adm["counters"][8:12], want) {
+		t.Errorf("counters of image 2 = %v, want %v", adm["counters"][8:12], want)
 	}
-	if x := draw(ADM(), 3<<16+9); !slices.Equal(x.counters[:4], []float32{9, 3, 0, 0}) {
-		t.Errorf("counters at step 3·2^16+9 = %v, want 9, 3, 0, 0", x.counters[:4])
+	if x := draw(ADM(), 3<<16+9); !slices.Equal(x["counters"][:4], []float32{9, 3, 0, 0}) {
+		t.Errorf("counters at step 3·2^16+9 = %v, want 9, 3, 0, 0", x["counters"][:4])
 	}
 }
 
 func TestBatchStatistics(t *testing.T) {
 	b := testBatches(t, 10, 5, ADM())
 	x := b.newBatch()
+	in := b.named(x)
+	schedule, err := NewSchedule(b.cfg.Schedule, b.cfg.T)
+	if err != nil {
+		t.Fatal(err)
+	}
 	count := make([]int, 50)
 	flips, n := 0, 0
 	for step := int64(1); step <= 2000; step++ {
@@ -132,16 +143,16 @@ func TestBatchStatistics(t *testing.T) {
 		}
 		b.times(x, step)
 		for i := range 5 {
-			at := int(x.t[i])
+			at := x.t[i]
 			count[at]++
 			n++
-			if abar := b.schedule.AlphaBar[at]; x.a[i] != float32(math.Sqrt(abar)) || x.s[i] != float32(math.Sqrt(1-abar)) {
-				t.Fatalf("√ᾱ and √(1-ᾱ) at t = %d are %v, %v", at, x.a[i], x.s[i])
+			if abar, a, s := schedule.AlphaBar[at], in["sqrt_alpha_bar"][i], in["sqrt_one_minus_alpha_bar"][i]; in["t"][i] != float32(at) || a != float32(math.Sqrt(abar)) || s != float32(math.Sqrt(1-abar)) {
+				t.Fatalf("√ᾱ and √(1-ᾱ) at t = %d are %v, %v", at, a, s)
 			}
-			if x.x0[4*i] > 0 { // the odd pixel is on the right now
+			if in["x_0"][4*i] > 0 { // the odd pixel is on the right now
 				flips++
-				if x.x0[4*i+1] > 0 {
-					t.Fatalf("a mirrored image is %v", x.x0[4*i:4*i+4])
+				if in["x_0"][4*i+1] > 0 {
+					t.Fatalf("a mirrored image is %v", in["x_0"][4*i:4*i+4])
 				}
 			}
 		}

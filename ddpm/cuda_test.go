@@ -5,9 +5,12 @@ package ddpm_test
 import (
 	"fmt"
 	"math"
+	"reflect"
+	"slices"
 	"testing"
 
 	"ddpmlab/ddpm"
+	"ddpmlab/ddpm/data"
 	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/engine/cuda"
 	"ddpmlab/ddpm/engine/ref"
@@ -88,6 +91,123 @@ func TestCUDAResume(t *testing.T) {
 				t.Errorf("%s: array %d differs by %.2g of its norm from a run on the processor alone", name, i, e)
 			}
 		}
+	}
+}
+
+// byHost is a device whose batches are made on the processor, as on one that cannot do better.
+type byHost struct{ engine.Device }
+
+func (d byHost) Load(p *engine.Program, s engine.State) (engine.Exec, error) {
+	e, err := d.Device.Load(p, s)
+	return struct{ engine.Exec }{e}, err
+}
+
+// scaled is a device that says its gradients have the range of float16.
+type scaled struct{ engine.Device }
+
+func (scaled) HalfRange() bool { return true }
+
+// scaledByHost is both.
+type scaledByHost struct{ byHost }
+
+func (scaledByHost) HalfRange() bool { return true }
+
+// spoiled is stripes with some infinite pixels.
+type spoiled struct {
+	tinyImages
+	bad []int
+}
+
+func (s spoiled) Read(i int, dst []float32) error {
+	err := s.tinyImages.Read(i, dst)
+	if slices.Contains(s.bad, i) {
+		dst[7] = float32(math.Inf(1))
+	}
+	return err
+}
+
+// Batches that the GPU makes are the processor's: trainings by them are the same, weights,
+// averages, and all that is recorded, for every variant and with everything switched on.
+func TestCUDABatches(t *testing.T) {
+	d := newCUDA(t)
+	type training struct {
+		name string
+		cfg  ddpm.Config
+		v    ddpm.Variant
+		half bool
+		opts []ddpm.Option
+	}
+	small := tinyConfig() // of 9 images, so that epochs end within batches
+	small.Data, small.Model.Size, small.Model.Attention, small.Iterations, small.EvalSamples = "tiny", 4, []int{2}, 3, 0
+	var all []training
+	for _, v := range variants {
+		all = append(all, training{name: v.String(), cfg: small, v: v})
+	}
+	cfg, v := full()
+	cfg.Data, cfg.Model.Size, cfg.Model.Attention = small.Data, small.Model.Size, small.Model.Attention
+	cfg.T, cfg.SamplingSteps, cfg.Iterations = 2, 2, 9 // with ten losses of each t, the sampler begins
+	all = append(all, training{name: "everything", cfg: cfg, v: v})
+	cfg.Iterations = 2
+	all = append(all, training{name: "everything scaled", cfg: cfg, v: v, half: true})
+	once := small
+	once.Iterations = 1
+	all = append(all, training{name: "exact", cfg: once, v: ddpm.Variant{GradPenalty: 1e-3, GradPenaltyMode: ddpm.Exact}})
+	c, _ := train(t, small, ddpm.ADM(), ddpm.WithDevice(d), ddpm.WithData(tinyImages{}))
+	c.LossScale = 1e39
+	small.Iterations = 8
+	all = append(all, training{name: "scaled too much", cfg: small, half: true, opts: []ddpm.Option{ddpm.WithResume(c)}})
+	all = append(all, training{name: "spoiled", cfg: small, opts: []ddpm.Option{ddpm.WithData(spoiled{bad: []int{3}})}})
+	small.Batch, small.Iterations, small.Flip = 9, 2, false
+	all = append(all, training{name: "a batch of all", cfg: small})
+	for _, tt := range all {
+		t.Run(tt.name, func(t *testing.T) {
+			var here, host engine.Device = d, byHost{d}
+			if tt.half {
+				here, host = scaled{d}, scaledByHost{byHost{d}}
+			}
+			got, series := train(t, tt.cfg, tt.v, append([]ddpm.Option{ddpm.WithData(tinyImages{}), ddpm.WithDevice(here)}, tt.opts...)...)
+			want, wantSeries := train(t, tt.cfg, tt.v, append([]ddpm.Option{ddpm.WithData(tinyImages{}), ddpm.WithDevice(host)}, tt.opts...)...)
+			if got.SHA256() != want.SHA256() {
+				t.Errorf("the checkpoints differ: weights by %.2g, EMA by %.2g of their norm; steps %d and %d, skipped %d and %d",
+					relative(got.Weights, want.Weights), relative(got.EMA, want.EMA), got.Step, want.Step, got.Skipped, want.Skipped)
+			}
+			delete(series, "images_per_s")
+			delete(wantSeries, "images_per_s")
+			if !reflect.DeepEqual(series, wantSeries) {
+				t.Errorf("recorded is %v, want %v", series, wantSeries)
+			}
+			if counts := slices.Compact(slices.Clone(got.TimeCounts)); tt.name == "everything" && !slices.Equal(counts, []float32{10}) {
+				t.Errorf("losses by t: %v; want the time sampler to have begun", got.TimeCounts)
+			}
+			if skips := tt.name == "scaled too much" || tt.name == "spoiled"; skips != (got.Skipped > 0) {
+				t.Errorf("%d iterations skipped", got.Skipped)
+			}
+		})
+	}
+}
+
+// tinyImages is a data set of 9 images of 4×4.
+type tinyImages struct{ stripes }
+
+func (tinyImages) Len() int             { return 9 }
+func (tinyImages) Shape() (h, w, c int) { return 4, 4, 1 }
+
+// Bytes stay bytes on the GPU.
+func TestCUDABytes(t *testing.T) {
+	d := newCUDA(t)
+	set, err := data.Open("fashion-mnist", 28)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data.Levels(set) == nil {
+		t.Fatal("the images are no bytes")
+	}
+	cfg := tinyConfig()
+	cfg.Model.Size, cfg.Model.Attention, cfg.Iterations, cfg.EvalSamples = 28, nil, 1, 0
+	got, _ := train(t, cfg, ddpm.ADM(), ddpm.WithDevice(d), ddpm.WithData(set))
+	want, _ := train(t, cfg, ddpm.ADM(), ddpm.WithDevice(byHost{d}), ddpm.WithData(set))
+	if got.SHA256() != want.SHA256() {
+		t.Errorf("the checkpoints differ: weights by %.2g of their norm", relative(got.Weights, want.Weights))
 	}
 }
 

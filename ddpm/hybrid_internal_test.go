@@ -230,13 +230,16 @@ func TestPenaltyModes(t *testing.T) {
 		t.Errorf("sum over unit vectors %g, mean over all signs %g; want equal", want, mean)
 	}
 	b := testBatches(t, 10, 2, Variant{GradPenalty: 1, GradPenaltyMode: Exact})
-	if x := b.newBatch(); len(x.probes) != 4 || !slices.Equal(x.probes[1], []float32{0, 1, 0, 0, 0, 1, 0, 0}) {
-		t.Errorf("probes of mode exact = %v, want the 4 unit vectors of two images", x.probes)
+	x := b.named(b.newBatch())
+	if !slices.Equal(x["v 1"], []float32{0, 1, 0, 0, 0, 1, 0, 0}) || len(x["v 3"]) != 8 || x["v 4"] != nil {
+		t.Errorf("probes of mode exact are those of %v, want the 4 unit vectors of two images", x)
 	}
 	b = testBatches(t, 10, 2, Variant{GradPenalty: 1, GradPenaltyDraws: 3})
-	x := b.newBatch()
-	if err := b.fill(x, 1); err != nil || len(x.probes) != 3 || slices.Equal(x.probes[0], x.probes[1]) {
-		t.Errorf("probes of 3 draws = %v, %v", x.probes, err)
+	drawn := b.newBatch()
+	err := b.fill(drawn, 1)
+	x = b.named(drawn)
+	if err != nil || x["v 2"] == nil || x["v 3"] != nil || slices.Equal(x["v"], x["v 1"]) {
+		t.Errorf("probes of 3 draws are those of %v, %v", x, err)
 	}
 }
 

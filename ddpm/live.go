@@ -32,6 +32,7 @@ type live struct {
 	sum    float64
 	summed int64
 	name   string // of the curve
+	note   string // what there is to say of the training
 
 	// Room for what is handed to the sink, which keeps it: taken piece by piece, so that
 	// an iteration allocates nothing.
@@ -131,7 +132,7 @@ func piece[T any](room *[]T, items ...T) []T {
 func (l *live) progress(state display.State) display.Progress {
 	p := display.Progress{
 		ID: l.id, Title: l.title, Done: l.step, Total: l.total, Unit: "it", State: state,
-		Elapsed: l.now().Sub(l.start),
+		Elapsed: l.now().Sub(l.start), Note: l.note,
 	}
 	if l.n > 0 {
 		p.Values = piece(&l.values, display.Value{Name: "loss", V: l.recent}, display.Value{Name: "images/s", V: l.rate})

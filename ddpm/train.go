@@ -67,23 +67,24 @@ type trainer struct {
 	set  data.Set
 	step int64 // iterations done
 
-	batches *batches
-	state   engine.State
-	exec    engine.Exec
-	outputs []string    // keys of the program's scalar outputs; the images' losses follow
-	net     *Network    // for evaluation, made when first needed
-	extra   [][]float32 // further moving averages, of Config.ExtraEMA
-	values  []float64   // of the outputs in an iteration
-	one     [1]float32  // of one output
-	losses  []float32   // of its images
-	sum     []float32   // of the micro-batches' gradients
-	buffer  []float32   // of all weights, for what the device has no array for
-	evals   []int       // the iterations after which there is something to evaluate
-	saved   time.Time   // when the last checkpoint was passed on, or the training began
-	skipped int64       // iterations skipped because of numbers that are not finite
-	scale   *lossScale  // on a device with the range of float16; else nil
-	scales  []float32   // its factor, for each image of a micro-batch
-	bad     int64       // how many of them just now, in a row
+	schedule *Schedule
+	batches  *batches
+	state    engine.State
+	exec     engine.Exec
+	loop     engine.Loop // on a device that makes iterations by itself; else nil
+	outputs  []string    // keys of the program's scalar outputs; the images' losses follow
+	net      *Network    // for evaluation, made when first needed
+	extra    [][]float32 // further moving averages, of Config.ExtraEMA
+	values   []float64   // of the outputs in an iteration
+	one      [1]float32  // of one output
+	losses   []float32   // of its images
+	sum      []float32   // of the micro-batches' gradients
+	buffer   []float32   // of all weights, for what the device has no array for
+	evals    []int       // the iterations after which there is something to evaluate
+	saved    time.Time   // when the last checkpoint was passed on, or the training began
+	skipped  int64       // iterations skipped because of numbers that are not finite
+	scale    *lossScale  // on a device with the range of float16; else nil
+	bad      int64       // how many of them just now, in a row
 }
 
 // newTrainer opens data, builds and compiles the loss, and sets the weights. It looks
@@ -93,11 +94,14 @@ func newTrainer(ctx context.Context, cfg Config, v Variant, o *options) (*traine
 	if err := t.openData(); err != nil {
 		return nil, err
 	}
-	schedule, err := NewSchedule(cfg.Schedule, cfg.T)
-	if err != nil {
+	if engine.IsHalfRange(o.device) {
+		t.scale = &lossScale{startScale}
+	}
+	var err error
+	if t.schedule, err = NewSchedule(cfg.Schedule, cfg.T); err != nil {
 		return nil, err
 	}
-	if t.batches, err = newBatches(t.cfg, t.v, t.set, schedule); err != nil {
+	if t.batches, err = newBatches(t.cfg, t.v, t.set, t.scale); err != nil {
 		return nil, err
 	}
 	if n := imageSize(t.cfg); t.v.GradPenaltyMode == Exact && n > maxExact {
@@ -105,10 +109,6 @@ func newTrainer(ctx context.Context, cfg Config, v Variant, o *options) (*traine
 	}
 	if err := t.checkResume(); err != nil {
 		return nil, err
-	}
-	if engine.IsHalfRange(o.device) {
-		t.scale = &lossScale{startScale}
-		t.scales = make([]float32, t.cfg.microBatch())
 	}
 	stopped := func(err error) (*trainer, error) {
 		newLive(ctx, t).end(t.step, err)
@@ -228,42 +228,34 @@ func Program(cfg Config, v Variant) (*engine.Program, error) {
 }
 
 // trainSpec is the training program: the loss of v with its gradients, which are scaled by a
-// last input if wanted. Its inputs are those of trainer.setInputs, its outputs have the keys
-// returned.
+// last input if wanted. Its inputs are those of inputs, its outputs have the keys
+// returned; the losses of the images follow.
 func trainSpec(cfg Config, v Variant, scaled bool) (spec engine.Spec, keys []string, err error) {
 	g, m, n := engine.NewGraph(), cfg.Model, cfg.microBatch()
 	spec.Precision = precisions[cfg.Precision]
-	input := func(wanted bool, name string, shape ...int) *op.Node {
-		if !wanted {
-			return nil
-		}
-		x := g.Input(name, shape...)
-		spec.Inputs = append(spec.Inputs, x)
-		return x
-	}
-	image := func(wanted bool, name string) *op.Node { return input(wanted, name, n, m.Size, m.Size, m.InChannels) }
-	numbers := func(wanted bool, name string) *op.Node { return input(wanted, name, n) }
-	gammas, err := v.gammas(cfg.T)
+	list, err := inputs(cfg, v, scaled)
 	if err != nil {
 		return spec, nil, err
 	}
-
-	in := lossInputs{x0: image(true, "x_0"), eps: image(true, "eps"), xi: image(v.Gamma > 0, "xi")}
-	for i := range probes(cfg, v) {
-		in.probes = append(in.probes, image(true, fmt.Sprintf("v %d", i)))
-	}
-	times := numbers(true, "t")
-	in.a, in.s = numbers(true, "sqrt_alpha_bar"), numbers(true, "sqrt_one_minus_alpha_bar")
-	in.gamma, in.weight = numbers(gammas != nil, "gamma"), numbers(cfg.TimeSampler == LossSecondMoment, "weight")
-	if cfg.Loss == Hybrid {
-		in.hybrid = &hybridInputs{
-			numbers(true, "log_beta"), numbers(true, "log_tilde"), numbers(true, "log_k"), numbers(true, "first"), float64(cfg.T) / 1000,
+	node := map[string]*op.Node{} // nil for what there is not
+	var in lossInputs
+	for _, i := range list {
+		x := g.Input(i.name, append([]int{n}, i.shape...)...)
+		spec.Inputs = append(spec.Inputs, x)
+		node[i.name] = x
+		if k := i.source.Kind; k == engine.Signs || k == engine.Constant {
+			in.probes = append(in.probes, x)
 		}
 	}
-	counters := input(m.Dropout > 0, "counters", n, 4)
+	in.x0, in.eps, in.xi = node["x_0"], node["eps"], node["xi"]
+	in.a, in.s = node["sqrt_alpha_bar"], node["sqrt_one_minus_alpha_bar"]
+	in.gamma, in.weight = node["gamma"], node["weight"]
+	if cfg.Loss == Hybrid {
+		in.hybrid = &hybridInputs{node["log_beta"], node["log_tilde"], node["log_k"], node["first"], float64(cfg.T) / 1000}
+	}
 
 	l, err := buildLoss(in, v, func(x *op.Node) (*op.Node, []*op.Node, error) {
-		net, err := unet.Build(g, m, x, times, counters, cfg.Seed)
+		net, err := unet.Build(g, m, x, node["t"], node["counters"], cfg.Seed)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -284,25 +276,19 @@ func trainSpec(cfg Config, v Variant, scaled bool) (spec engine.Spec, keys []str
 	}
 	spec.Outputs = append(spec.Outputs, l.losses)
 	total := l.total
-	if s := numbers(scaled, "loss_scale"); s != nil {
+	if s := node["loss_scale"]; s != nil {
 		total = op.Mean(op.Mul(s, op.Broadcast(total, op.Scalar, s.Shape(), 0)))
 	}
 	spec.Grads, err = grad.Grad(total, spec.Params...)
 	return spec, keys, err
 }
 
-// setInputs passes micro-batch part of a batch to the program, in the order of trainSpec.
+// setInputs passes micro-batch part of a batch to the program.
 func (t *trainer) setInputs(b *batch, part int) {
 	parts := t.cfg.Batch / t.cfg.microBatch()
 	for i, x := range b.all {
 		n := len(x) / parts
 		t.exec.Set(i, x[part*n:(part+1)*n])
-	}
-	if t.scale != nil {
-		for i := range t.scales {
-			t.scales[i] = float32(t.scale.factor)
-		}
-		t.exec.Set(len(b.all), t.scales)
 	}
 }
 
@@ -316,15 +302,18 @@ func (t *trainer) run(ctx context.Context, live *live) error {
 			return err
 		}
 	}
-	last := int64(t.cfg.Iterations)
 	t.saved = t.opts.now()
+	if l, ok := t.exec.(engine.Looper); ok {
+		return t.runLoop(ctx, live, l)
+	}
+	last := int64(t.cfg.Iterations)
 	ahead := t.batches.drawAhead(t.step+1, last)
 	defer ahead.stop()
 	for step := t.step + 1; step <= last; step++ {
 		start := t.opts.now()
 		b, err := ahead.next()
 		if err != nil {
-			return fmt.Errorf("training stopped after %d of %d iterations: %w", t.step, last, err)
+			return t.stopped(err)
 		}
 		t.batches.times(b, step)
 		if err := t.iterate(ctx, live, step, b, start); err != nil {
@@ -338,70 +327,62 @@ func (t *trainer) run(ctx context.Context, live *live) error {
 	return nil
 }
 
+// stopped says how far a training came that err ends.
+func (t *trainer) stopped(err error) error {
+	return fmt.Errorf("training stopped after %d of %d iterations: %w", t.step, t.cfg.Iterations, err)
+}
+
 // iterate is one iteration: loss and gradients, then the update. The weights are
-// touched only when all is finite and ctx is not done. An iteration whose loss or gradient
-// is not finite is skipped and counted; too many in a row end the training, in the state
-// before the first of them.
+// touched only when all is finite and ctx is not done.
 func (t *trainer) iterate(ctx context.Context, live *live, step int64, b *batch, start time.Time) error {
-	u := t.update(step)
-	var norm float64
-	run, stepper := t.exec.Run, t.stepper()
-	if stepper != nil {
-		run = func(ctx context.Context) (err error) {
-			norm, err = stepper.Step(ctx, u)
-			return err
-		}
+	if err := t.gradients(ctx, b); err != nil {
+		return t.stopped(err)
 	}
-	outputs, losses, err := t.gradients(ctx, b, run)
-	if err != nil {
-		return fmt.Errorf("training stopped after %d of %d iterations: %w", t.step, t.cfg.Iterations, err)
+	norm, u := t.state.GradNorm(), t.update(step)
+	good, err := t.judge(step, norm)
+	if err != nil || !good {
+		return err
 	}
-	if stepper == nil {
-		norm = t.state.GradNorm()
-	}
-	if finite(outputs[0]) && !finite(norm) && t.scale != nil && t.scale.overflow() {
-		t.skipped, t.step = t.skipped+1, step
-		t.recordSkipped(step)
-		return nil
-	}
-	if !finite(outputs[0]) || !finite(norm) {
-		t.bad, t.skipped, t.step = t.bad+1, t.skipped+1, step
-		if t.bad >= int64(t.cfg.maxBadSteps()) {
-			t.step, t.skipped, t.bad = t.step-t.bad, t.skipped-t.bad, 0
-			return fmt.Errorf("%w at iteration %d, the last of %d in a row: loss %g, gradient norm %g; lower lr, lengthen warmup, or lower the penalty",
-				ErrDiverged, step, t.cfg.maxBadSteps(), outputs[0], norm)
-		}
-		t.recordSkipped(step)
-		return nil
-	}
-	t.bad, t.step = 0, step
-	if stepper == nil {
-		t.state.Update(u)
-	}
+	t.state.Update(u)
 	t.average(step)
+	t.end(live, b.t, norm, float64(t.cfg.Batch)/max(t.opts.now().Sub(start).Seconds(), 1e-9))
+	return nil
+}
+
+// judge reports whether iteration step, whose outputs are there, updates the weights. One whose
+// loss or gradient is not finite is skipped and counted; too many in a row end the training, in
+// the state before the first of them.
+func (t *trainer) judge(step int64, norm float64) (good bool, err error) {
+	loss := t.values[0]
+	if finite(loss) && finite(norm) {
+		t.bad, t.step = 0, step
+		return true, nil
+	}
+	t.skipped, t.step = t.skipped+1, step
+	if !finite(loss) || t.scale == nil || !t.scale.overflow() {
+		if t.bad++; t.bad >= int64(t.cfg.maxBadSteps()) {
+			t.step, t.skipped, t.bad = t.step-t.bad, t.skipped-t.bad, 0
+			return false, fmt.Errorf("%w at iteration %d, the last of %d in a row: loss %g, gradient norm %g; lower lr, lengthen warmup, or lower the penalty",
+				ErrDiverged, step, t.cfg.maxBadSteps(), loss, norm)
+		}
+	}
+	t.recordSkipped(step)
+	return false, nil
+}
+
+// end follows a good iteration, with the t of its images.
+func (t *trainer) end(live *live, ts []int, norm, rate float64) {
 	if m := t.batches.moments; m != nil {
-		for i, l := range losses {
-			m.add(int(b.t[i]), l)
+		for i, l := range t.losses {
+			m.add(ts[i], l)
 		}
 	}
 	if t.scale != nil {
 		t.scale.good()
 	}
-	rate := float64(t.cfg.Batch) / max(t.opts.now().Sub(start).Seconds(), 1e-9)
-	t.record(step, outputs, norm, rate)
-	t.recordQuartiles(step, b, losses)
-	live.update(step, outputs[0], rate)
-	return nil
-}
-
-// stepper is the program if the device makes whole iterations of it by itself; nil where
-// gradients are added up or unscaled in between.
-func (t *trainer) stepper() engine.Stepper {
-	s, ok := t.exec.(engine.Stepper)
-	if !ok || t.scale != nil || t.cfg.microBatch() != t.cfg.Batch {
-		return nil
-	}
-	return s
+	t.record(t.step, t.values, norm, rate)
+	t.recordQuartiles(t.step, ts, t.losses)
+	live.update(t.step, t.values[0], rate)
 }
 
 // update is what the optimizer does in iteration step, if all is finite.
@@ -416,33 +397,32 @@ func (t *trainer) update(step int64) engine.AdamW {
 	return u
 }
 
-// gradients computes the loss's outputs and each image's loss by run, and leaves the gradients
+// gradients computes the loss's outputs and each image's loss, and leaves the gradients
 // in the state. Of micro-batches, which are equally large, the means are taken.
-func (t *trainer) gradients(ctx context.Context, b *batch, run func(context.Context) error) (outputs []float64, losses []float32, err error) {
-	micro := t.cfg.microBatch()
-	parts := t.cfg.Batch / micro
+func (t *trainer) gradients(ctx context.Context, b *batch) error {
+	parts := t.cfg.Batch / t.cfg.microBatch()
 	divisor := float32(parts) // of each micro-batch's gradient
 	if t.scale != nil {
 		divisor *= float32(t.scale.factor)
 	}
-	outputs, losses = t.values, t.losses
-	clear(outputs)
+	clear(t.values)
 	clear(t.sum)
 	for part := range parts {
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return err
 		}
 		t.setInputs(b, part)
-		if err := run(ctx); err != nil {
-			return nil, nil, err
+		if err := t.exec.Run(ctx); err != nil {
+			return err
 		}
-		for i := range outputs {
+		for i := range t.values {
 			t.exec.Get(i, t.one[:])
-			outputs[i] += float64(t.one[0]) / float64(parts)
+			t.values[i] += float64(t.one[0]) / float64(parts)
 		}
-		t.exec.Get(len(outputs), losses[part*micro:(part+1)*micro])
+		n := len(t.losses) / parts
+		t.exec.Get(len(t.values), t.losses[part*n:(part+1)*n])
 		if divisor == 1 {
-			return outputs, losses, nil
+			return nil
 		}
 		g := t.weights(engine.Grads)
 		if t.sum == nil {
@@ -453,7 +433,7 @@ func (t *trainer) gradients(ctx context.Context, b *batch, run func(context.Cont
 		}
 	}
 	t.state.Set(engine.Grads, t.sum)
-	return outputs, losses, nil
+	return nil
 }
 
 // recordSkipped records that iteration step was skipped.
@@ -516,14 +496,14 @@ var quartiles = [4]string{"loss_q0", "loss_q1", "loss_q2", "loss_q3"}
 // recordQuartiles records the mean loss of the images whose t lies in each quarter of the
 // schedule, for the quarters that the batch has, as the authors' logs do: "loss_q0" is
 // that of the least noise.
-func (t *trainer) recordQuartiles(step int64, b *batch, losses []float32) {
+func (t *trainer) recordQuartiles(step int64, ts []int, losses []float32) {
 	r := t.opts.recorder
 	if r == nil {
 		return
 	}
 	var sum, n [4]float64
 	for i, l := range losses {
-		q := int(b.t[i]) * 4 / t.cfg.T
+		q := ts[i] * 4 / t.cfg.T
 		sum[q], n[q] = sum[q]+float64(l), n[q]+1
 	}
 	for q := range sum {
@@ -537,7 +517,7 @@ func (t *trainer) recordQuartiles(step int64, b *batch, losses []float32) {
 func (t *trainer) afterStep(ctx context.Context, live *live) error {
 	o := t.opts
 	if o.save != nil && t.step < int64(t.cfg.Iterations) &&
-		(t.isEval() || o.saveEvery > 0 && t.step%int64(o.saveEvery) == 0 || o.saveAfter > 0 && o.now().Sub(t.saved) >= o.saveAfter) {
+		(t.isSave(t.step) || o.saveAfter > 0 && o.now().Sub(t.saved) >= o.saveAfter) {
 		t.saved = o.now()
 		if err := o.save(ctx, t.checkpoint()); err != nil {
 			return fmt.Errorf("save checkpoint at iteration %d: %w", t.step, err)
@@ -546,12 +526,18 @@ func (t *trainer) afterStep(ctx context.Context, live *live) error {
 	return t.evaluate(ctx, live)
 }
 
-func (t *trainer) isEval() bool { return slices.Contains(t.evals, int(t.step)) }
+func (t *trainer) isEval(step int64) bool { return slices.Contains(t.evals, int(step)) }
+
+// isSave reports whether a checkpoint is wanted of iteration step.
+func (t *trainer) isSave(step int64) bool {
+	every := int64(t.opts.saveEvery)
+	return t.isEval(step) || every > 0 && step%every == 0
+}
 
 // evaluate calls the eval callback and scores samples, if it is time to, with the EMA
 // weights of now.
 func (t *trainer) evaluate(ctx context.Context, live *live) (err error) {
-	if !t.isEval() {
+	if !t.isEval(t.step) {
 		return nil
 	}
 	call := t.opts.eval != nil && slices.Contains(t.cfg.EvalSteps(), int(t.step))
@@ -575,7 +561,7 @@ func (t *trainer) evaluate(ctx context.Context, live *live) (err error) {
 	}
 	var fd float64
 	if score {
-		if fd, err = t.opts.scores.score(ctx, t.net, t.cfg, t.batches.schedule, t.set); err != nil {
+		if fd, err = t.opts.scores.score(ctx, t.net, t.cfg, t.schedule, t.set); err != nil {
 			return fmt.Errorf("evaluate iteration %d: %w", t.step, err)
 		}
 		t.opts.scores.show(ctx, live.id, live.title, t.step, fd)
@@ -607,7 +593,10 @@ func (t *trainer) checkpoint() *Checkpoint {
 		t.state.Get(a, x)
 		*c.arrays()[i] = x
 	}
-	for _, e := range t.extra {
+	for i, e := range t.extra {
+		if t.loop != nil {
+			t.loop.Average(i, e)
+		}
 		c.ExtraEMA = append(c.ExtraEMA, slices.Clone(e))
 	}
 	if m := t.batches.moments; m != nil {
@@ -621,6 +610,9 @@ func (t *trainer) close() error {
 	var err error
 	if t.net != nil {
 		err = t.net.release()
+	}
+	if t.loop != nil {
+		err = errors.Join(err, t.loop.Close())
 	}
 	return errors.Join(err, t.exec.Close(), t.state.Close())
 }

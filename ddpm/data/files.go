@@ -207,6 +207,19 @@ var scaled = func() (t [256]float32) {
 	return t
 }()
 
+// Levels are the values that pixels of s may have, ascending, if its images are bytes; else nil.
+func Levels(s Set) []float32 {
+	switch s := s.(type) {
+	case *files:
+		return scaled[:]
+	case *images:
+		if s.shrink == 1 {
+			return scaled[:]
+		}
+	}
+	return nil
+}
+
 func (s *files) Read(i int, dst []float32) error {
 	if i < 0 || i >= s.Len() {
 		return fmt.Errorf("image %d of data set %s, which has %d", i, s.name, s.Len())

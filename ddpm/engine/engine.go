@@ -98,14 +98,6 @@ type Exec interface {
 	Close() error
 }
 
-// Stepper is what an Exec implements besides that makes a whole iteration of training in
-// one go.
-type Stepper interface {
-	// Step is Run, then State.GradNorm, which it returns, and then State.Update, unless the
-	// loss, which is output 0, or the norm is not finite. A Step that has begun is not cancelled.
-	Step(ctx context.Context, h AdamW) (norm float64, err error)
-}
-
 // Device runs programs.
 type Device interface {
 	// Name tells device, instruction set and threads, e.g. "cpu avx512 2 threads".

@@ -20,6 +20,7 @@ func init() {
 			"Fixed":     reflect.ValueOf(data.Fixed),
 			"Folders":   reflect.ValueOf(data.Folders),
 			"Formats":   reflect.ValueOf(data.Formats),
+			"Levels":    reflect.ValueOf(data.Levels),
 			"Names":     reflect.ValueOf(data.Names),
 			"Open":      reflect.ValueOf(data.Open),
 			"OpenFrom":  reflect.ValueOf(data.OpenFrom),

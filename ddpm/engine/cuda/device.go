@@ -229,6 +229,31 @@ func (d *device) launchPlanned(p planned) error {
 	return nil
 }
 
+// replay queues what queue does, as a graph that is recorded the first time.
+func (d *device) replay(graph **cudrv.Graph, queue func() error) (err error) {
+	switch {
+	case d.direct:
+		err = queue()
+	case *graph == nil:
+		if *graph, err = cudrv.Capture(d.stream, queue); err != nil {
+			break
+		}
+		fallthrough
+	default:
+		err = (*graph).Launch(d.stream)
+	}
+	return err
+}
+
+// wait waits for all that is queued. If it failed, so does all that follows.
+func (d *device) wait() error {
+	if err := d.stream.Synchronize(); err != nil {
+		d.failed = fmt.Errorf("%s: run: %w", d.name, err)
+		return d.failed
+	}
+	return d.collect()
+}
+
 // collect gives the profile what has been waited for.
 func (d *device) collect() error {
 	var errs []error
@@ -275,6 +300,8 @@ func (d *device) queue(c call) error {
 		case int64:
 			cudrv.Put(&a, v)
 		case float32:
+			cudrv.Put(&a, v)
+		case float64:
 			cudrv.Put(&a, v)
 		default:
 			return fmt.Errorf("kernel %s: an argument of type %T", c.kernel, v)

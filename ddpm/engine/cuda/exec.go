@@ -20,7 +20,6 @@ type exec struct {
 	arena []*memory    // one, or one for each buffer
 	total int          // floats of arena
 	graph *cudrv.Graph // of a run
-	whole *cudrv.Graph // of a step
 }
 
 // load is loadPlanned with the library if that works, else without.
@@ -113,72 +112,36 @@ func (e *exec) Run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := e.d.do(func() error { return e.launch(&e.graph, e.queue) }); err != nil {
+	err := e.d.do(func() error {
+		if e.closed() {
+			return errClosed
+		}
+		if err := e.replay(&e.graph, e.queue); err != nil {
+			return err
+		}
+		return e.d.wait()
+	})
+	if err != nil {
 		return err
 	}
 	return ctx.Err()
 }
 
-// Step is engine.Stepper's: one graph, from the program to the moving average.
-func (e *exec) Step(ctx context.Context, h engine.AdamW) (norm float64, err error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	err = e.d.do(func() error {
-		if e.state.mem.at == 0 {
-			return errClosed
-		}
-		if err := e.state.setNumbers(h); err != nil {
-			return err
-		}
-		err := e.launch(&e.whole, func() error {
-			if err := e.queue(); err != nil {
-				return err
-			}
-			return e.state.step(e.at(e.prog.Outputs[0]))
-		})
-		if err != nil {
-			return err
-		}
-		var check [1]float64
-		err = cudrv.Download(check[:], e.state.mem.pointer(e.state.check()))
-		norm = check[0]
-		return err
-	})
-	return norm, err
-}
+func (e *exec) closed() bool { return e.arena == nil || e.state.mem.at == 0 }
 
-// launch runs what queue queues, as a graph that is recorded the first time, and waits for it.
-func (e *exec) launch(graph **cudrv.Graph, queue func() error) error {
-	if e.arena == nil || e.state.mem.at == 0 {
-		return errClosed
-	}
-	err := e.start(graph, queue)
+// replay queues what queue does, as a graph that is recorded the first time, without the library
+// if that fails.
+func (e *exec) replay(graph **cudrv.Graph, queue func() error) error {
+	err := e.d.replay(graph, queue)
 	if _, ok := errors.AsType[*libraryError](err); ok {
 		if err = e.replace(err); err == nil {
-			err = e.start(graph, queue)
+			err = e.d.replay(graph, queue)
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.d.name, err)
 	}
-	if err := e.d.stream.Synchronize(); err != nil {
-		e.d.failed = fmt.Errorf("%s: run: %w", e.d.name, err)
-		return e.d.failed
-	}
-	return e.d.collect()
-}
-
-func (e *exec) start(graph **cudrv.Graph, queue func() error) (err error) {
-	if e.d.direct {
-		return queue()
-	}
-	if *graph == nil {
-		if *graph, err = cudrv.Capture(e.d.stream, queue); err != nil {
-			return err
-		}
-	}
-	return (*graph).Launch(e.d.stream)
+	return nil
 }
 
 // replace lowers the program anew without the library, which has failed, and keeps its
@@ -223,13 +186,8 @@ func (e *exec) Close() error { return e.d.thread.do(e.release) }
 
 // release frees what e has, on the GPU's thread.
 func (e *exec) release() error {
-	var err error
-	for _, g := range []**cudrv.Graph{&e.graph, &e.whole} {
-		if *g != nil {
-			err = errors.Join(err, (*g).Close())
-			*g = nil
-		}
-	}
+	err := e.graph.Close()
+	e.graph = nil
 	for _, m := range e.arena {
 		err = errors.Join(err, m.free())
 	}

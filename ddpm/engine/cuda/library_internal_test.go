@@ -319,15 +319,15 @@ func TestLibraryTrains(t *testing.T) {
 		if n := strings.Count(plan, " narrow "); tt.precision == engine.BFloat16 && n != 6 {
 			t.Errorf("%d operands are rounded, want 6: the inputs of three convolutions and what flows back to their outputs\n%s", n, plan)
 		}
-		losses, arrays := trainNet(t, d, p, false)
+		losses, arrays := trainNet(t, d, p)
 		d.direct = true
-		direct, directArrays := trainNet(t, d, p, false)
+		direct, directArrays := trainNet(t, d, p)
 		d.separate = true
-		alone, aloneArrays := trainNet(t, d, p, true)
+		alone, aloneArrays := trainNet(t, d, p)
 		if !slices.Equal(losses, direct) || !slices.Equal(losses, alone) {
 			t.Errorf("losses and norms %v as a graph, %v launched directly, %v without an arena", losses, direct, alone)
 		}
-		want, wantArrays := trainNet(t, ref.New(), p, true)
+		want, wantArrays := trainNet(t, ref.New(), p)
 		if e := distance(onlyLosses(losses), onlyLosses(want)); !(e < tt.tolerance) {
 			t.Errorf("losses and norms %v, want %v", losses, want)
 		}
@@ -368,11 +368,11 @@ func TestLibraryFailsLater(t *testing.T) {
 			after += calls
 		}
 		t.Setenv("FAKECUDNN_FAULT", "later "+fmt.Sprint(after))
-		got, _ := trainNet(t, d, p, false)
+		got, _ := trainNet(t, d, p)
 		if len(*said) != 1 || !strings.Contains((*said)[0], "does not run; convolutions are computed by ddpmlab's own kernels") {
 			t.Errorf("it says %q", *said)
 		}
-		want, _ := trainNet(t, open(t), p, false)
+		want, _ := trainNet(t, open(t), p)
 		if same := slices.Equal(got[:2], want[:2]); same == direct || slices.Equal(got[2:], want[2:]) == direct {
 			t.Errorf("direct %v: losses and norms %v, with our own kernels %v", direct, got, want)
 		}

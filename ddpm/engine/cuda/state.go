@@ -19,11 +19,10 @@ const arrays = int(engine.EMA) + 1
 const sumPart = 1 << 14
 
 // hyper is how many numbers an update takes, see kernel adamw.
-const hyper = 7
+const hyper = 8
 
 // state is the flat arrays, one after another, then the numbers of an update, and in
-// doubles what norm_check finds (the norm, and whether the update is to be skipped), and
-// the partial sums of the norm.
+// doubles the partial sums of the norm.
 type state struct {
 	d         *device
 	n, stride int
@@ -50,8 +49,7 @@ func (s *state) parts() int { return (s.n + sumPart - 1) / sumPart }
 // start is where an array starts in mem, numbers and sums where the others do.
 func (s *state) start(a engine.Array) int { return int(a) * s.stride }
 func (s *state) numbers() int             { return arrays * s.stride }
-func (s *state) check() int               { return s.numbers() + alignUp(hyper) }
-func (s *state) sums() int                { return s.check() + alignUp(4) }
+func (s *state) sums() int                { return s.numbers() + alignUp(hyper) }
 
 func (s *state) Len() int { return s.n }
 
@@ -98,21 +96,10 @@ func (s *state) squares() call {
 	}
 }
 
-// setNumbers uploads the numbers of an update.
-func (s *state) setNumbers(h engine.AdamW) error {
-	unbias1 := 1 - math.Pow(h.Beta1, float64(h.Step))
-	unbias2 := 1 - math.Pow(h.Beta2, float64(h.Step))
-	var f [hyper]float32
-	for i, v := range []float64{h.LR / unbias1, 1 - h.Beta1, 1 - h.Beta2, 1 / unbias2, h.Eps, h.LR * h.WeightDecay, 1 - h.EMARate} {
-		f[i] = float32(v)
-	}
-	return cudrv.Upload(s.mem.pointer(s.numbers()), f[:])
-}
-
-// update is the launch of an update.
-func (s *state) update() call {
+// update is the launch of an update by the numbers at h.
+func (s *state) update(h any) call {
 	return each("adamw", s.n, s.pointer(engine.Weights), s.pointer(engine.Grads), s.pointer(engine.Moment1),
-		s.pointer(engine.Moment2), s.pointer(engine.EMA), s.mem.pointer(s.numbers()), s.mem.pointer(s.check()+2), int64(s.n))
+		s.pointer(engine.Moment2), s.pointer(engine.EMA), h, int64(s.n))
 }
 
 func (s *state) Update(h engine.AdamW) {
@@ -120,26 +107,33 @@ func (s *state) Update(h engine.AdamW) {
 		if s.n == 0 {
 			return nil
 		}
-		if err := cudrv.Upload(s.mem.pointer(s.check()), []float64{0, 0}); err != nil {
-			return err
+		r := rowOf(h)
+		f := [hyper]float32{
+			float32(r[lr] / r[unbias1]), float32(r[gain1]), float32(r[gain2]), float32(r[unbias2]),
+			float32(r[eps]), float32(r[decay]), float32(r[ema]), 0,
 		}
-		return errors.Join(s.setNumbers(h), s.d.launch(s.update()))
+		at := s.mem.pointer(s.numbers())
+		return errors.Join(cudrv.Upload(at, f[:]), s.d.launch(s.update(at)))
 	})
 }
 
-// step queues what comes after the gradients: their norm, and the update unless that or the
-// loss is not finite.
-func (s *state) step(loss place) error {
-	for _, c := range []call{
-		s.squares(),
-		{"norm_check", [3]int{1, 1, 1}, 256, []any{s.mem.pointer(s.sums()), loss, s.mem.pointer(s.check()), int32(s.parts())}},
-		s.update(),
-	} {
-		if err := s.d.launch(c); err != nil {
-			return err
-		}
+// What an update takes, in double: a row of a loop's plan, see kernels/batch.cu.
+const (
+	lr = iota
+	gain1
+	gain2
+	eps
+	decay
+	ema
+	unbias1
+	unbias2
+)
+
+func rowOf(h engine.AdamW) [hyper]float64 {
+	return [hyper]float64{
+		lr: h.LR, gain1: 1 - h.Beta1, gain2: 1 - h.Beta2, eps: h.Eps, decay: h.LR * h.WeightDecay, ema: 1 - h.EMARate,
+		unbias1: 1 - math.Pow(h.Beta1, float64(h.Step)), unbias2: 1 / (1 - math.Pow(h.Beta2, float64(h.Step))),
 	}
-	return nil
 }
 
 func (s *state) pointer(a engine.Array) cu.DevicePtr { return s.mem.pointer(s.start(a)) }

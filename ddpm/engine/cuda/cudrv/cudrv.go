@@ -76,7 +76,7 @@ type Args struct {
 const maxArgs = 64
 
 // Put appends an argument.
-func Put[T int32 | uint32 | int64 | uint64 | float32 | cu.DevicePtr](a *Args, v T) {
+func Put[T int32 | uint32 | int64 | uint64 | float32 | float64 | cu.DevicePtr](a *Args, v T) {
 	size := int(unsafe.Sizeof(v))
 	for len(a.bytes)%size != 0 {
 		a.bytes = append(a.bytes, 0)
@@ -116,7 +116,7 @@ func AllowShared(f cu.Function, bytes int) error {
 
 // Upload copies numbers to the GPU. gorgonia.org/cu's own copies take pointers of no
 // type, and Go refuses those to memory that shares an object with other pointers.
-func Upload[T float32 | float64](to cu.DevicePtr, from []T) error {
+func Upload[T byte | int32 | float32 | float64](to cu.DevicePtr, from []T) error {
 	if len(from) == 0 {
 		return nil
 	}
@@ -154,6 +154,9 @@ func (e *Event) Since(earlier *Event) (float64, error) {
 	err := check(C.cuEventElapsedTime(&ms, earlier.event, e.event))
 	return float64(ms) / 1e3, err
 }
+
+// Wait waits until it is reached.
+func (e *Event) Wait() error { return check(C.cuEventSynchronize(e.event)) }
 
 // Close frees the event.
 func (e *Event) Close() error { return check(C.cuEventDestroy(e.event)) }
@@ -204,8 +207,13 @@ func Capture(s cu.Stream, f func() error) (*Graph, error) {
 // Launch queues the graph on a stream.
 func (g *Graph) Launch(s cu.Stream) error { return check(C.cuGraphLaunch(g.exec, stream(s))) }
 
-// Close frees the graph.
-func (g *Graph) Close() error { return check(C.cuGraphExecDestroy(g.exec)) }
+// Close frees the graph, if there is one.
+func (g *Graph) Close() error {
+	if g == nil {
+		return nil
+	}
+	return check(C.cuGraphExecDestroy(g.exec))
+}
 
 // StreamAddress is a stream as libraries know it.
 func StreamAddress(s cu.Stream) uintptr { return uintptr(unsafe.Pointer(stream(s))) }

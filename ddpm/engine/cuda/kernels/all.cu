@@ -1,5 +1,6 @@
 // all.cu: everything, as one image.
 #include "attention.cu"
+#include "batch.cu"
 #include "conv.cu"
 #include "elementwise.cu"
 #include "library.cu"

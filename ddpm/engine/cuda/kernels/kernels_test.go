@@ -77,7 +77,7 @@ func TestLayouts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?m)^(?:REGISTER|UNARY|BINARY|PRODUCT|POOL|CONV|CONV_DX|CONV_DW|TRANSPOSE|FINISH|ATTENTION\w*)\((\w+)`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`(?m)^(?:REGISTER|DRAW|GATHER|UNARY|BINARY|PRODUCT|POOL|CONV|CONV_DX|CONV_DW|TRANSPOSE|FINISH|ATTENTION\w*)\((\w+)`).FindAllStringSubmatch(string(text), -1) {
 			registered++
 			if len(layouts[m[1]]) == 0 {
 				t.Errorf("%s of %s is not in the image", m[1], name)

@@ -1,10 +1,10 @@
 // optimizer.cu: the update of the weights and the norm of the gradient, over flat arrays in one pass.
 #include "portable.h"
 
-// adamw (Loshchilov and Hutter, 2019): h is lr/(1-beta1^t), 1-beta1, 1-beta2, 1/(1-beta2^t), eps, lr·decay, 1-ema rate. It
-// lies in device memory, since a graph keeps the arguments that it was recorded with. Nothing is done if *skip is not 0.
-KERNEL adamw(float *w, const float *g, float *m, float *v, float *ema, const float *h, const double *skip, i64 n) {
-  if (*skip != 0) return;
+// adamw (Loshchilov and Hutter, 2019): h is lr/(1-beta1^t), 1-beta1, 1-beta2, 1/(1-beta2^t), eps, lr·decay, 1-ema rate, and
+// whether to do nothing. It lies in device memory, since a graph keeps the arguments that it was recorded with.
+KERNEL adamw(float *w, const float *g, float *m, float *v, float *ema, const float *h, i64 n) {
+  if (h[7] != 0) return;
   EACH(i, n) {
     float gi = g[i], mi = m[i], vi = v[i], wi = w[i];
     mi += h[1] * (gi - mi);
@@ -31,22 +31,3 @@ KERNEL __launch_bounds__(256) sum_squares(const float *x, double *sums, i64 n, i
   if (threadIdx.x == 0) sums[blockIdx.x] = part[0];
 }
 REGISTER(sum_squares)
-
-// norm_check: check is the norm whose parts are given, added in their order, and 0 if it and the loss are finite, else 1.
-KERNEL __launch_bounds__(256) norm_check(const double *sums, const float *loss, double *check, int parts) {
-  __shared__ double part[256];
-  double sum = 0;
-  for (int at = 0; at < parts; at += 256) {
-    int i = at + (int)threadIdx.x;
-    part[threadIdx.x] = i < parts ? sums[i] : 0.0;
-    __syncthreads();
-    if (threadIdx.x == 0)
-      for (int j = 0; j < 256; j++) sum += part[j];
-    __syncthreads();
-  }
-  if (threadIdx.x == 0) {
-    check[0] = sqrt(sum);
-    check[1] = check[0] - check[0] == 0 && *loss - *loss == 0 ? 0.0 : 1.0; // an infinity or NaN less itself is NaN
-  }
-}
-REGISTER(norm_check)

@@ -46,6 +46,11 @@ void fake_gather(const void *mine, const void **all);
 #define UNROLL
 #define __shfl_xor_sync(all, v, mask) fake_shuffle_xor(v, mask)
 #define __fmul_rn(a, b) ((a) * (b))
+#define __fadd_rn(a, b) ((a) + (b))
+#define __fdiv_rn(a, b) ((a) / (b))
+#define __fsqrt_rn(a) sqrtf(a)
+#define __dmul_rn(a, b) ((a) * (b))
+#define __dadd_rn(a, b) ((a) + (b))
 #define rsqrtf(x) (1.0f / sqrtf(x))
 #define __umulhi(a, b) ((unsigned)(((uint64_t)(a) * (b)) >> 32))
 

@@ -1,5 +1,5 @@
 // random.cu: sinusoidal time embedding, and dropout by counter-based random numbers.
-#include "portable.h"
+#include "philox.h"
 
 // time_embedding: y [N,dim] of t [N]. In double: t·f reaches 1000 radians.
 KERNEL time_embedding(const float *t, float *y, i64 n, int dim) {
@@ -10,20 +10,6 @@ KERNEL time_embedding(const float *t, float *y, i64 n, int dim) {
   }
 }
 REGISTER(time_embedding)
-
-// philox is Philox4x32-10 (Salmon et al., 2011, section 3.3); package philox has the plain one.
-__device__ __forceinline__ void philox(unsigned k0, unsigned k1, unsigned c[4]) {
-  const unsigned m0 = 0xD2511F53u, m1 = 0xCD9E8D57u;
-  for (int round = 0; round < 10; round++) {
-    unsigned h0 = __umulhi(m0, c[0]), l0 = m0 * c[0], h1 = __umulhi(m1, c[2]), l1 = m1 * c[2];
-    c[0] = h1 ^ c[1] ^ k0;
-    c[1] = l1;
-    c[2] = h0 ^ c[3] ^ k1;
-    c[3] = l0;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
-}
 
 // dropout: x and y are samples of m entries, counters [N,4] the halves of step and image. A thread has a block of four
 // numbers; blocks is how many a sample has. The counter is {index/4, image, step}, as in package philox.
