@@ -11,6 +11,7 @@ import (
 	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/engine/cpu"
 	"ddpmlab/ddpm/engine/cuda"
+	"ddpmlab/ddpm/engine/optest"
 )
 
 // Loss and all gradients of the tiny U-Net with the golden weights, first and second
@@ -91,32 +92,18 @@ func lossAndGradients(t *testing.T, d engine.Device, c *lossCase, precision engi
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := d.NewState(p.ParamLen)
+	for _, x := range append(slices.Clone(c.inputs), c.weights) {
+		narrow(x)
+	}
+	outputs, grads, err := optest.Run(t.Context(), d, p, c.inputs, c.weights)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer state.Close()
-	exec, err := d.Load(p, state)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer exec.Close()
-	for i := range c.inputs {
-		exec.Set(i, narrow(c.inputs[i]))
-	}
-	state.Set(engine.Weights, narrow(c.weights))
-	if err := exec.Run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	var loss [1]float32
-	exec.Get(0, loss[:])
-	grads := make([]float32, p.ParamLen)
-	state.Get(engine.Grads, grads)
 	gradients := make([]float64, len(grads))
 	for i, g := range grads {
 		gradients[i] = float64(g)
 	}
-	return float64(loss[0]), gradients
+	return float64(outputs[0][0]), gradients
 }
 
 // sameGradients compares each parameter by itself, since a small one must not hide behind

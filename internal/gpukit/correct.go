@@ -2,7 +2,6 @@ package gpukit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -112,7 +111,7 @@ func kernels(ctx context.Context, t *trial) error {
 			if err != nil {
 				return err
 			}
-			a, err := outputs(ctx, alone, program, vals)
+			a, _, err := optest.Run(ctx, alone, program, vals, nil)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.Name, err)
 			}
@@ -120,16 +119,16 @@ func kernels(ctx context.Context, t *trial) error {
 			if p == engine.BFloat16 {
 				tolerance = bf16Tolerance
 			}
-			ratio := distance(a, want[0]) / tolerance
+			ratio := optest.Distance(a[0], want[0]) / tolerance
 			if !(ratio <= 1) {
 				wrong = append(wrong, fmt.Sprintf("%s in %v is %.3g of the tolerance %g from float64", c.Name, precisionNames[p], ratio, tolerance))
 			}
 			for range 2 {
-				b, err := outputs(ctx, shared, program, vals)
+				b, _, err := optest.Run(ctx, shared, program, vals, nil)
 				if err != nil {
 					return fmt.Errorf("%s: %w", c.Name, err)
 				}
-				if !slices.Equal(a, b) {
+				if !slices.Equal(a[0], b[0]) {
 					wrong = append(wrong, c.Name+" gives other bits in an arena")
 					break
 				}
@@ -157,47 +156,6 @@ func kernels(ctx context.Context, t *trial) error {
 }
 
 var precisionNames = map[engine.Precision]string{engine.Float32: "float32", engine.BFloat16: "bfloat16"}
-
-// outputs is the first output of a program without parameters.
-func outputs(ctx context.Context, d engine.Device, p *engine.Program, inputs [][]float64) (y []float32, err error) {
-	s, err := d.NewState(p.ParamLen)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	e, err := d.Load(p, s)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, e.Close()) }()
-	for i, x := range inputs {
-		narrow := make([]float32, len(x))
-		for j, v := range x {
-			narrow[j] = float32(v)
-		}
-		e.Set(i, narrow)
-	}
-	if err := e.Run(ctx); err != nil {
-		return nil, err
-	}
-	y = make([]float32, p.Values[p.Outputs[0]].Size())
-	e.Get(0, y)
-	return y, nil
-}
-
-// distance is the relative L2 distance of got from want.
-func distance[T float32 | float64](got []float32, want []T) float64 {
-	var d, n float64
-	for i := range want {
-		e := float64(got[i]) - float64(want[i])
-		d += e * e
-		n += float64(want[i]) * float64(want[i])
-	}
-	if d == 0 {
-		return 0
-	}
-	return math.Sqrt(d / n)
-}
 
 // subject is a network and a variant to be trained.
 type subject struct {
@@ -288,7 +246,7 @@ func gradients(ctx context.Context, t *trial) error {
 			if err != nil {
 				return fmt.Errorf("%s in %s: %w", s.name, name, err)
 			}
-			whole, all := distance(got.Moment1, want.Moment1), norm(want.Moment1)
+			whole, all := optest.Distance(got.Moment1, want.Moment1), norm(want.Moment1)
 			var worst string
 			most, at := 0.0, 0
 			keys := s.config.Model.Keys()
@@ -355,7 +313,7 @@ func graph(ctx context.Context, t *trial) error {
 				return fmt.Errorf("%s launched directly: %w", s.name, err)
 			}
 			if !slices.Equal(a.Weights, b.Weights) || !slices.Equal(a.EMA, b.EMA) || !slices.Equal(a.Moment2, b.Moment2) {
-				return fmt.Errorf("%s: three iterations as a graph and launched directly differ by %.2g of the weights' norm", s.name, distance(a.Weights, b.Weights))
+				return fmt.Errorf("%s: three iterations as a graph and launched directly differ by %.2g of the weights' norm", s.name, optest.Distance(a.Weights, b.Weights))
 			}
 			n++
 		}

@@ -3,7 +3,6 @@ package cpu_test
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"testing"
 
@@ -29,78 +28,32 @@ func eachISA(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
-// run loads p on a device of so many threads, with the given weights, and returns
-// its outputs and gradients.
+// run runs p once on a device of so many threads, and returns its outputs and gradients.
 func run(t testing.TB, threads int, p *engine.Program, inputs [][]float64, weights []float64) (outputs [][]float32, grads []float32) {
 	t.Helper()
 	d, err := cpu.New(threads)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := d.NewState(p.ParamLen)
+	outputs, grads, err = optest.Run(t.Context(), d, p, inputs, weights)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	e, err := d.Load(p, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	s.Set(engine.Weights, narrow(weights))
-	for i, x := range inputs {
-		e.Set(i, narrow(x))
-	}
-	if err := e.Run(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	for i, v := range p.Outputs {
-		out := make([]float32, p.Values[v].Size())
-		e.Get(i, out)
-		outputs = append(outputs, out)
-	}
-	grads = make([]float32, s.Len())
-	s.Get(engine.Grads, grads)
 	return outputs, grads
 }
 
-func narrow(x []float64) []float32 {
-	y := make([]float32, len(x))
-	for i, v := range x {
-		y[i] = float32(v)
-	}
-	return y
-}
-
-// distance is the relative L2 distance of got from want.
-func distance(got []float32, want []float64) float64 {
-	var d, w float64
-	for i := range want {
-		e := float64(got[i]) - want[i]
-		d += e * e
-		w += want[i] * want[i]
-	}
-	if d == 0 {
-		return 0
-	}
-	return math.Sqrt(d / w)
-}
-
-// tolerances: float32 forward operations, and gradients.
+// tolerances of programs: forward, and gradients.
 const (
 	forward  = 1e-5
 	gradient = 5e-5
 )
 
-func tolerance(k op.Kind) float64 {
-	switch k {
-	case op.KindConvDX, op.KindConvDW, op.KindSiLU1, op.KindSiLU2, op.KindSoftmaxDX, op.KindGroupNorm1, op.KindGroupNorm2,
-		op.KindGNActDX, op.KindGNActDA, op.KindGNActDB, op.KindGNActDXDX, op.KindGNActDXDA, op.KindGNActDXDB, op.KindGNActDXDG,
-		op.KindAttentionDX, op.KindAttentionJVP, op.KindAttentionDX2:
-		return gradient
-	}
-	return forward
-}
+var (
+	narrow    = optest.Narrow
+	tolerance = optest.Tolerance
+)
+
+func distance(got []float32, want []float64) float64 { return optest.Distance(got, want) }
 
 func compile(t testing.TB, s engine.Spec) *engine.Program {
 	t.Helper()

@@ -4,7 +4,6 @@ package cuda
 
 import (
 	"context"
-	"math"
 	"slices"
 	"testing"
 
@@ -29,56 +28,18 @@ func open(t testing.TB) *device {
 	return d
 }
 
-// run loads p, and returns its outputs and gradients.
+// run runs p once, and returns its outputs and gradients.
 func run(t testing.TB, d engine.Device, p *engine.Program, inputs [][]float64, weights []float64) (outputs [][]float32, grads []float32) {
 	t.Helper()
-	s, err := d.NewState(p.ParamLen)
+	outputs, grads, err := optest.Run(t.Context(), d, p, inputs, weights)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	e, err := d.Load(p, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	s.Set(engine.Weights, narrow(weights))
-	for i, x := range inputs {
-		e.Set(i, narrow(x))
-	}
-	if err := e.Run(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	for i, v := range p.Outputs {
-		out := make([]float32, p.Values[v].Size())
-		e.Get(i, out)
-		outputs = append(outputs, out)
-	}
-	grads = make([]float32, s.Len())
-	s.Get(engine.Grads, grads)
 	return outputs, grads
 }
 
-func narrow(x []float64) []float32 {
-	y := make([]float32, len(x))
-	for i, v := range x {
-		y[i] = float32(v)
-	}
-	return y
-}
-
-// distance is the relative L2 distance of got from want.
 func distance[T float32 | float64](got []float32, want []T) float64 {
-	var d, w float64
-	for i := range want {
-		e := float64(got[i]) - float64(want[i])
-		d += e * e
-		w += float64(want[i]) * float64(want[i])
-	}
-	if d == 0 {
-		return 0
-	}
-	return math.Sqrt(d / w)
+	return optest.Distance(got, want)
 }
 
 func compile(t testing.TB, s engine.Spec) *engine.Program {
@@ -92,6 +53,7 @@ func compile(t testing.TB, s engine.Spec) *engine.Program {
 
 // Cases and tolerances are those of the acceptance tests.
 var (
+	narrow    = optest.Narrow
 	moreCases = optest.Shapes
 	tolerance = optest.Tolerance
 )
