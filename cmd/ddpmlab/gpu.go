@@ -13,8 +13,9 @@ import (
 var gpuCheck = command{
 	name:     "gpu check",
 	synopsis: "Try whether the GPU computes what it should",
-	help: `Every kernel against float64, gradients against the processor's, graphs against direct launches, and the kernels
-under compute-sanitizer if that is installed. A line for each phase; the details go to report.json, with what earlier
+	help: `Every kernel against float64, every convolution of cuDNN against ours, gradients and the losses of a short training
+against the processor's (and PyTorch's), graphs against direct launches, and the kernels under compute-sanitizer if
+that is installed. A line for each phase; the details go to report.json, with what earlier
 phases have found.`,
 	examples: []string{"gpu check", "gpu check --only kernels,graph --dir /tmp/gpu"},
 	setup:    gpuPhases(gpukit.Check),
@@ -25,7 +26,7 @@ var gpuSpeed = command{
 	synopsis: "Measure the GPU, and PyTorch on it",
 	help: `What the plan of an iteration takes; what the GPU copies and multiplies; the time of each kernel; whole steps beside
 PyTorch's, eager and compiled in bfloat16, on the same network with the same weights in turns; short trainings of the four
-variants into runs.db; samples. A line for each phase; the details go to report.json.
+variants into runs.db; samples; exposure bias. A line for each phase; the details go to report.json.
 
 PyTorch is that of --python, if it has one that finds the GPU.`,
 	examples: []string{"gpu speed", "gpu speed --only plan"},

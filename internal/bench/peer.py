@@ -202,6 +202,27 @@ def sampling(job, layout):
     return step
 
 
+def curve(job):
+    """The losses of a short training on inputs that are given, NHWC."""
+    c, batch, device = job["model"], job["batch"], job["device"]
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    n = batch * c["size"] ** 2 * c["in_channels"]
+    steps = torch.from_file(job["inputs"], size=job["steps"] * (2 * n + batch)).reshape(job["steps"], -1)
+    net = network(job, "channels_last").train()
+    optimizer = torch.optim.AdamW(net.parameters(), job["lr"], weight_decay=0)
+    losses = []
+    for step in steps.to(device):
+        x, eps = (v.reshape(batch, c["size"], c["size"], -1).permute(0, 3, 1, 2) for v in step[: 2 * n].split(n))
+        with precision(job):
+            out = net(x, step[2 * n :])
+        loss = F.mse_loss(out.float(), eps)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
 def seconds(f, n=1):
     times = []
     for _ in range(n):
@@ -257,6 +278,8 @@ def main():
     hello = {"version": torch.__version__, "params": sum(math.prod(s) for s in job["shapes"])}
     if job.get("x"):
         hello["out"] = check(job)
+    if job["kind"] == "curve":
+        return answer(**hello, losses=curve(job))
     if job["kind"] == "memory":
         return answer(**hello, bytes=footprint(job))
     # The fused kernel of attention has no second derivative.

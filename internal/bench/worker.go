@@ -39,6 +39,11 @@ type job struct {
 
 	Precision string `json:"precision"` // f32 or bf16; "": f32
 
+	// Of a curve.
+	Steps  int     `json:"steps,omitempty"`
+	LR     float64 `json:"lr,omitempty"`
+	Inputs string  `json:"inputs,omitempty"` // a file: images, noise and times of one step after another, float32
+
 	// PyTorch only.
 	Mode    string   `json:"mode,omitempty"` // of the Inception network
 	Compile bool     `json:"compile"`
@@ -53,6 +58,7 @@ type hello struct {
 	Layout  string    `json:"layout,omitempty"`
 	Out     []float32 `json:"out,omitempty"` // of X, NHWC
 	Bytes   int64     `json:"bytes,omitempty"`
+	Losses  []float64 `json:"losses,omitempty"` // of a curve
 }
 
 // precisions are ours.

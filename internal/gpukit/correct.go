@@ -72,14 +72,15 @@ func doctor(ctx context.Context, t *trial) error {
 const bf16Tolerance = 2e-2
 
 // kernels compares every operation with float64, in an arena and with buffers of their own,
-// which must give the same bits; products in bfloat16 too.
+// which must give the same bits; products in bfloat16 too. All is computed by kernels of our
+// own.
 func kernels(ctx context.Context, t *trial) error {
-	alone, err := cuda.Open(cuda.Options{Separate: true})
+	alone, err := cuda.Open(cuda.Options{Separate: true, Own: true})
 	if err != nil {
 		return err
 	}
 	defer alone.Close()
-	shared, err := cuda.New()
+	shared, err := cuda.Open(cuda.Options{Own: true})
 	if err != nil {
 		return err
 	}

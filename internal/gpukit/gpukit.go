@@ -210,6 +210,12 @@ func (o Options) start(ctx context.Context, p phase, keep func(Result) error) Re
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var said strings.Builder
 	cmd.Stderr = &said
+	begun := x
+	begun.Verdict, begun.Summary = Fail, "cut off before it said anything"
+	if err := keep(begun); err != nil {
+		x.Verdict, x.Summary = Fail, err.Error()
+		return x
+	}
 	err := o.follow(cmd, func(line []byte) error {
 		was := x
 		if err := json.Unmarshal(line, &x); err != nil {

@@ -137,3 +137,16 @@ func TestSanitizer(t *testing.T) {
 		})
 	}
 }
+
+// Every kernel is of a class, by the first prefix that fits.
+func TestClasses(t *testing.T) {
+	for kernel, want := range map[string]string{
+		"conv_dw_bf16_64": "convolutions", "cudnn_conv_dx": "convolutions by cuDNN", "transpose_narrow": "what cuDNN wants",
+		"product_nt": "products of matrices", "norm_act_grad": "normalisation", "norm_check": "update", "softmax_grad": "attention",
+		"concat": classes[len(classes)-1].class,
+	} {
+		if got := classOf(kernel); got != want {
+			t.Errorf("%s is of %q, want %q", kernel, got, want)
+		}
+	}
+}

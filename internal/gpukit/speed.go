@@ -163,8 +163,49 @@ func profile(ctx context.Context, t *trial) error {
 			flops, fmt.Sprintf("%.0f", k.Bytes/k.Seconds/1e9))
 		t.result.Numbers[k.Name+" ms"] = 1e3 * k.Seconds / n
 	}
-	t.sum("%.1f ms of kernels in an iteration of %s; the most in %s: %s", 1e3*all/float64(iterations), s.name, table.Rows[0][0], table.Rows[0][3])
+	classes := t.table("the same by what they do", "class", "launches", "ms", "of all")
+	sums := map[string]*cuda.KernelTime{}
+	for _, k := range times.Times() {
+		c := classOf(k.Name)
+		if sums[c] == nil {
+			sums[c] = &cuda.KernelTime{Name: c}
+		}
+		sums[c].Launches += k.Launches
+		sums[c].Seconds += k.Seconds
+	}
+	for _, c := range (&cuda.Profile{Kernels: sums}).Times() {
+		n := float64(iterations)
+		classes.add(c.Name, fmt.Sprintf("%.0f", float64(c.Launches)/n), fmt.Sprintf("%.3f", 1e3*c.Seconds/n), fmt.Sprintf("%.1f %%", 100*c.Seconds/all))
+		t.result.Numbers["class "+c.Name+" ms"] = 1e3 * c.Seconds / n
+	}
+	t.sum("%.1f ms of kernels in an iteration of %s; the most in %s: %s", 1e3*all/float64(iterations), s.name, classes.Rows[0][0], classes.Rows[0][3])
 	return nil
+}
+
+// classes of kernels by how their names begin; the first that fits counts.
+var classes = []struct{ prefix, class string }{
+	{"cudnn_conv", "convolutions by cuDNN"},
+	{"conv", "convolutions"},
+	{"narrow", "what cuDNN wants"},
+	{"transpose", "what cuDNN wants"},
+	{"finish", "what cuDNN wants"},
+	{"product", "products of matrices"},
+	{"attention", "attention"},
+	{"softmax", "attention"},
+	{"norm_check", "update"},
+	{"norm", "normalisation"},
+	{"adamw", "update"},
+	{"sum_squares", "update"},
+	{"", "all else: sums, copies, resampling, dropout"},
+}
+
+func classOf(kernel string) string {
+	for _, c := range classes {
+		if strings.HasPrefix(kernel, c.prefix) {
+			return c.class
+		}
+	}
+	return ""
 }
 
 // Limits of the mission's target: a step no slower than PyTorch's compiled, and the gradient
@@ -326,5 +367,44 @@ func samples(ctx context.Context, t *trial) error {
 		t.result.Numbers["images/s"] = float64(count) / seconds
 		t.sum("%d images of %v in %d steps, %.1f s with loading, in samples.png", count, r.Variant, n, seconds)
 		return os.WriteFile(filepath.Join(t.Dir, "samples.png"), picture, 0o644)
+	})
+}
+
+// biases measures the exposure bias of the trainings' runs (Alg. 3).
+func biases(ctx context.Context, t *trial) error {
+	steps, n := sized(t, []int{25, 50, 100}, []int{2, 4}), sized(t, 32, 1)
+	columns := []string{"variant"}
+	for _, k := range steps {
+		columns = append(columns, fmt.Sprintf("chain of %d", k), "in one step")
+	}
+	table := t.table(fmt.Sprintf("exposure bias (Alg. 3) of the trainings, on %d images: mean L1 distance of a pixel", n), columns...)
+	return t.store(ctx, func(s *experiments.Store) error {
+		runs, err := s.AllRuns(ctx)
+		if err != nil {
+			return err
+		}
+		if len(runs) == 0 {
+			return errors.New("there is no run to measure; the phase trainings makes them")
+		}
+		for _, r := range runs {
+			b, err := s.Bias(ctx, experiments.Runs{r}, n, steps...)
+			if err != nil {
+				return fmt.Errorf("%v: %w", r.Variant, err)
+			}
+			row := []string{r.Variant.String()}
+			for _, x := range b.Rows[0].Bias {
+				if !(x.L1 > 0 && x.L1 < 2) || !(x.OneStepL1 > 0 && x.OneStepL1 < 2) {
+					return fmt.Errorf("%v: %v", r.Variant, x)
+				}
+				row = append(row, fmt.Sprintf("%.4f", x.L1), fmt.Sprintf("%.4f", x.OneStepL1))
+				t.result.Numbers[fmt.Sprintf("%v %d", r.Variant, x.Steps)] = x.L1
+			}
+			table.add(row...)
+			t.sum("%d runs, chains of %v steps", len(table.Rows), steps)
+			if err := t.say(); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }

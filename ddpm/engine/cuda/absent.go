@@ -25,5 +25,8 @@ func Kernels() ([]Kernel, error) { return nil, errNotBuilt }
 // Count fails likewise.
 func Count(*engine.Program) (Numbers, error) { return Numbers{}, errNotBuilt }
 
+// Convolutions fails likewise.
+func Convolutions(*engine.Program, func(Convolution) error) error { return errNotBuilt }
+
 // InspectCuDNN fails likewise.
 func InspectCuDNN() (string, error) { return "", errNotBuilt }

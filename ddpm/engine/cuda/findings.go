@@ -65,6 +65,18 @@ func readAllFindings() (all map[string]map[string]finding, err error) {
 	return all, nil
 }
 
+// find looks in the file again for what is not known: others may have found it meanwhile.
+func (f *findings) find(job string) (finding, bool) {
+	x, known := f.of[job]
+	if !known {
+		all, _ := readAllFindings() // what is damaged has been told
+		if x, known = all[f.key][job]; known {
+			f.of[job] = x
+		}
+	}
+	return x, known
+}
+
 func (f *findings) add(job string, x finding) {
 	f.of[job] = x
 	f.fresh = true

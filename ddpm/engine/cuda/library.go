@@ -10,6 +10,7 @@ import (
 
 	"gorgonia.org/cu"
 
+	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/engine/cuda/cudnn"
 	"ddpmlab/ddpm/engine/cuda/cudrv"
 )
@@ -130,7 +131,7 @@ func (l *library) plan(j job) (*cudnn.Plan, error) {
 	profile := l.d.profile // does not count what is tried
 	l.d.profile = nil
 	defer func() { l.d.profile = profile }()
-	f, known := l.findings.of[j.String()]
+	f, known := l.findings.find(j.String())
 	p, same := l.prepare(j, f)
 	if !known || !same {
 		var err error
@@ -149,6 +150,52 @@ func (l *library) plan(j job) (*cudnn.Plan, error) {
 	}
 	l.plans[j] = p
 	return p, nil
+}
+
+// Convolutions times and compares every different convolution of p with cuDNN, and tells
+// found of each. It fails if there is no cuDNN, or at the first that is wrong.
+func Convolutions(p *engine.Program, found func(Convolution) error) error {
+	var jobs []job
+	seen := map[job]bool{}
+	collect := func(j job) (*cudnn.Plan, error) {
+		if !seen[j] {
+			jobs = append(jobs, j)
+		}
+		seen[j] = true
+		return nil, nil
+	}
+	if _, err := lower(p, &state{n: p.ParamLen, stride: alignUp(p.ParamLen), mem: &memory{}}, collect); err != nil {
+		return err
+	}
+	d, err := newDevice()
+	if err != nil {
+		return err
+	}
+	d.libraries = true
+	for _, j := range jobs {
+		var c Convolution
+		if err = d.do(func() error { c, err = d.convolution(j); return err }); err != nil {
+			break
+		}
+		if err = found(c); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, d.do(func() error {
+		if d.library == nil {
+			return nil
+		}
+		return d.library.findings.save()
+	}), d.Close())
+}
+
+func (d *device) convolution(j job) (Convolution, error) {
+	p, err := d.plan(j)
+	if err != nil {
+		return Convolution{}, err
+	}
+	f := d.library.findings.of[j.String()]
+	return Convolution{Name: j.String(), Own: f.Own, Seconds: f.Seconds, Engine: f.Engine, Workspace: f.Workspace, Used: p != nil}, nil
 }
 
 // prepare makes the plan of a finding ready, unless our own kernel is faster; it reports

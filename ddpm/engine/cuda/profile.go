@@ -54,6 +54,16 @@ type Kernel struct {
 	Shared    int // bytes of static shared memory a block
 }
 
+// Convolution is how one of a program is computed.
+type Convolution struct {
+	Name      string
+	Own       float64 // seconds by our own kernel
+	Seconds   float64 // by the fastest plan of cuDNN; 0 if there is none
+	Engine    int64   // that plan's, as cuDNN counts
+	Workspace int64   // its, in bytes
+	Used      bool    // whether the plan is used
+}
+
 // Numbers is what a run of a program takes, by its plan; of one that trains, the norm of
 // its gradient and the update besides.
 type Numbers struct {
