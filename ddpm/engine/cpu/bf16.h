@@ -202,11 +202,21 @@ INLINE void to_bf16(const float *from, int64_t n, int64_t wide, bf16 *to) {
   memset(to + i, 0, (wide - i) * sizeof *to);
 }
 
-// pair is the bf16 of two rows side by side, the first in the low half; of numbers c.. of rows that are bf16 if narrow,
-// else floats.
+// pair_of is the bf16 of two vectors side by side, the first in the low half.
+INLINE ivec pair_of(vec p, vec q) {
+#ifdef __AVX512BF16__
+  static const uint32_t order[VL] = {0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007,
+                                     0x180008, 0x190009, 0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e, 0x1f000f};
+  return (ivec)_mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)_mm512_cvtne2ps_pbh((__m512)q, (__m512)p));
+#else
+  return bits_of(p) | bits_of(q) << 16;
+#endif
+}
+
+// pair is that of numbers c.. of two rows, which are bf16 if narrow, else floats.
 INLINE ivec pair(const float *p, const float *q, int64_t c, int64_t left, const int narrow) {
   if (narrow) return load_bits((const bf16 *)p + c, left) | load_bits((const bf16 *)q + c, left) << 16;
-  return bits_of(load_n(p + c, left)) | bits_of(load_n(q + c, left)) << 16;
+  return pair_of(load_n(p + c, left), load_n(q + c, left));
 }
 
 // rows_to_pairs packs DEEP rows of TILE numbers, of which there are so many, as [row/2][number][2].
@@ -300,8 +310,8 @@ INLINE void fill_strip(const struct strip *s, const float *x, int64_t c, int64_t
 }
 
 // conv is what bf16_conv has in d: N, H, W, C, K, kernel size (1 or 3; for 1, H x W is one line), lines and outputs
-// of a part, whether x and y are narrow, distance of two pixels of y.
-struct conv { struct strip s; int64_t c, k, cp, taps, lines, outputs, narrow_x, narrow_y, apart, across; };
+// of a part, distance of two pixels of y, whether x is narrow, and which of y (1) and the addend (2).
+struct conv { struct strip s; int64_t c, k, cp, taps, lines, outputs, apart, narrow_x, narrow, across; };
 INLINE struct conv conv_of(const int64_t *d) {
   return (struct conv){strip_of(d[0], d[1], d[2], d[5] / 2), d[3], d[4], round_up(d[3], DEEP), d[5] * d[5], d[6], d[7], d[8], d[9], d[10], ceil_div(d[4], d[7])};
 }
@@ -327,6 +337,7 @@ INLINE void taps_of(const struct strip *s, int64_t taps, int64_t *tap) {
 }
 
 // store_pixels writes the outputs k0.. of the 32 pixels from number `at` of the strip on that are pixels.
+enum { NARROW_OUT = 1, NARROW_ADDEND = 2 };
 INLINE void store_pixels(const struct conv *g, const float *block, int64_t at, int64_t end, int64_t k0, struct epilogue e, float *y,
                          const int narrow) {
   const int64_t left = min_i(WIDE, g->k - k0);
@@ -337,8 +348,8 @@ INLINE void store_pixels(const struct conv *g, const float *block, int64_t at, i
       for (int64_t j = 0; j < left; j += VL) {
         vec v = load(block + i * WIDE + j);
         if (e.bias) v += load_n(e.bias + k0 + j, left - j);
-        if (e.add) v += load_n(e.add + at_add + j, left - j);
-        store_at(y, to + j, v, left - j, narrow);
+        if (e.add) v += load_at(e.add, at_add + j, left - j, narrow & NARROW_ADDEND);
+        store_at(y, to + j, v, left - j, narrow & NARROW_OUT);
       }
     }
     if (++column == g->s.w) {
@@ -374,10 +385,12 @@ static void bf16_conv(const struct cpu_step *s, int64_t part, float *scratch) {
           const int64_t pixel = at + i * WIDE;
           block_product(x + (pixel - origin) * g.cp + c, g.cp, tap, g.taps, w + c * WIDE, min_i(chunk, g.cp - c), block[i], c > 0);
           if (c + chunk < g.cp) continue;
-          if (g.narrow_y)
-            store_pixels(&g, block[i], pixel, end, k, e, s->p[2], 1);
-          else
-            store_pixels(&g, block[i], pixel, end, k, e, s->p[2], 0);
+          switch (g.narrow) {
+            case 0: store_pixels(&g, block[i], pixel, end, k, e, s->p[2], 0); break;
+            case 1: store_pixels(&g, block[i], pixel, end, k, e, s->p[2], 1); break;
+            case 2: store_pixels(&g, block[i], pixel, end, k, e, s->p[2], 2); break;
+            default: store_pixels(&g, block[i], pixel, end, k, e, s->p[2], 3);
+          }
         }
     }
   }

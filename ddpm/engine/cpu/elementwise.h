@@ -47,7 +47,7 @@ ELEMENTWISE(relu, max_v(A, splat(0.f)))
 ELEMENTWISE(relu_grad, select_v(A > splat(0.f), B, splat(0.f)))
 ELEMENTWISE(sigmoid, sigmoid_v(A))
 ELEMENTWISE(silu, A *sigmoid_v(A))
-ELEMENTWISE(silu_grad, B *silu_slope(A))
+ELEMENTWISE(silu_grad, B *silu_slope(A, 0))
 ELEMENTWISE(silu_grad2, B *C *silu_slope2(A))
 
 #undef A

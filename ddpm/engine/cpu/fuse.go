@@ -18,6 +18,7 @@ type task struct {
 	// What is added on the way out of a convolution or product: a value a
 	// channel, and a value of the output's size; none if there is none.
 	bias, add int
+	scale     int  // of a normalisation: what it is multiplied by before, a value a channel
 	relu      bool // of a convolution: the result passes through a ReLU, see lower_infer.go
 	again     bool // computed a second time, see recompute
 }
@@ -27,7 +28,7 @@ const none = -1
 // reads lists the values that t reads.
 func (t *task) reads() []int {
 	r := slices.Clone(t.in)
-	for _, v := range []int{t.bias, t.add} {
+	for _, v := range []int{t.scale, t.bias, t.add} {
 		if v != none {
 			r = append(r, v)
 		}
@@ -57,6 +58,9 @@ func (t *task) once(i int) int {
 // String is what Explain prints.
 func (t *task) String() string {
 	s := fmt.Sprintf("%v %v -> %v", t.op.Kind, t.op.In, t.op.Out)
+	if t.scale != none {
+		s += " * scale"
+	}
 	if t.bias != none {
 		s += " + bias"
 	}
@@ -92,6 +96,8 @@ type fuser struct {
 //   - Reshape: another name for the same memory;
 //   - Conv, ConvDX, MatMul, followed by Add of a broadcast bias or of any other
 //     value: both are added as the result is written;
+//   - GroupNorm followed by Mul with a broadcast scale, and by Add of a broadcast
+//     bias: both are applied as the result is written;
 //   - ReLU of a convolution and its bias;
 //   - in programs that do not train, Concat of a Concat: a Concat of more;
 //   - Add of Pads that fill different channels, as the gradient of slices is: a
@@ -124,6 +130,10 @@ func fuse(p *engine.Program) (tasks []*task, root []int) {
 			if !f.fuseAdd(s) && !f.joinPads(s) {
 				f.append(s)
 			}
+		case op.KindMul:
+			if !f.fuseScale(s) {
+				f.append(s)
+			}
 		case op.KindReLU:
 			if !f.fuseReLU(s) {
 				f.append(s)
@@ -143,7 +153,7 @@ func fuse(p *engine.Program) (tasks []*task, root []int) {
 }
 
 func (f *fuser) append(s engine.Step) *task {
-	t := &task{op: s.Op, out: []int{s.Out}, bias: none, add: none}
+	t := &task{op: s.Op, out: []int{s.Out}, bias: none, add: none, scale: none}
 	for _, v := range s.In {
 		t.in = append(t.in, f.root[v])
 	}
@@ -171,23 +181,43 @@ func (f *fuser) fuseAdd(s engine.Step) bool {
 		switch {
 		case t.bias == none && f.isBias(t, other):
 			t.bias = f.takeBias(other)
-		case t.add == none:
+		case t.add == none && t.op.Kind != op.KindGroupNorm:
 			t.add = other
 		default:
 			continue
 		}
-		f.maker[x] = nil
-		f.maker[s.Out] = t
-		t.out[0] = s.Out
-		f.tasks[slices.Index(f.tasks, t)] = nil
-		f.tasks = append(f.tasks, t)
+		f.moveTo(s, t)
 		return true
 	}
 	return false
 }
 
 func hasEpilogue(k op.Kind) bool {
-	return k == op.KindConv || k == op.KindConvDX || k == op.KindMatMul
+	return k == op.KindConv || k == op.KindConvDX || k == op.KindMatMul || k == op.KindGroupNorm
+}
+
+// fuseScale makes the multiplication s part of the GroupNorm that computes one of its
+// operands, if nothing else reads that one, and the other is a scale for each channel.
+func (f *fuser) fuseScale(s engine.Step) bool {
+	a, b := f.root[s.In[0]], f.root[s.In[1]]
+	for _, pair := range [][2]int{{a, b}, {b, a}} {
+		x, other := pair[0], pair[1]
+		t := f.maker[x]
+		if t != nil && t.op.Kind == op.KindGroupNorm && f.uses[x] == 1 && t.scale == none && t.bias == none && f.isBias(t, other) {
+			t.scale = f.takeBias(other)
+			f.moveTo(s, t)
+			return true
+		}
+	}
+	return false
+}
+
+// moveTo has t, which now computes what s did, run where s was.
+func (f *fuser) moveTo(s engine.Step, t *task) {
+	f.maker[t.out[0]], f.maker[s.Out] = nil, t
+	t.out[0] = s.Out
+	f.tasks[slices.Index(f.tasks, t)] = nil
+	f.tasks = append(f.tasks, t)
 }
 
 // isBias tells whether v repeats a value for each channel of the output of t.

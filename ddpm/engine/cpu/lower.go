@@ -133,8 +133,9 @@ func (l *lowering) statsOf(t *task) ref {
 }
 
 func lowerNorm(l *lowering, t *task) {
-	x := l.value(t.in[0])
-	l.emit(kNorm, t.op.Out[0], []ref{x, l.output(t.out[0], t.in[0]), l.newStats(t)}, normDims(t.op), float32(t.op.F))
+	x, y := l.value(t.in[0]), l.output(t.out[0], t.in[0])
+	refs := []ref{x, l.value(t.scale), l.value(t.bias), y, l.newStats(t)}
+	l.emit(kNorm, t.op.Out[0], refs, append(normDims(t.op), narrowMask(x, y)), float32(t.op.F))
 }
 
 func lowerNormAct(l *lowering, t *task) {

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/op"
 )
 
 // An attentionKernel computes one of attention's kinds.
@@ -24,11 +25,10 @@ var (
 // rows: each part packs keys and values again, which pays from a few panels of rows on.
 func (a attentionKernel) lower(l *lowering, t *task) {
 	const enough, fewest = 16, 56 // parts; rows of a part
-	const narrowest = 16          // numbers of a head below which blocks of tiles would be mostly padding
 	s := t.op.In[0]
 	tokens, heads, c := s[1], t.op.Heads(), s[2]/3
 	kernel, rows := a.kernel, l.isa.rows
-	if l.prog.Precision != engine.Float32 && a.bf16 != 0 && c/heads >= narrowest {
+	if a.bfloat16(l.prog, t.op) {
 		kernel, rows = a.bf16, width
 	}
 	panels, parts := ceilDiv(tokens, rows), s[0]*heads
@@ -38,5 +38,11 @@ func (a attentionKernel) lower(l *lowering, t *task) {
 	}
 	blocks := ceilDiv(panels, each)
 	refs := append(l.values(t.in), l.output(t.out[0]))
-	l.emit(kernel, parts*blocks, refs, []int{tokens, c, heads, each, blocks}, float32(1/math.Sqrt(float64(c/heads))))
+	l.emit(kernel, parts*blocks, refs, []int{tokens, c, heads, each, blocks, narrowMask(refs...)}, float32(1/math.Sqrt(float64(c/heads))))
+}
+
+// bfloat16 tells whether o is to be computed in bfloat16.
+func (a attentionKernel) bfloat16(p *engine.Program, o *op.Op) bool {
+	const narrowest = 16 // numbers of a head below which blocks of tiles would be mostly padding
+	return a.bf16 != 0 && p.Precision != engine.Float32 && o.In[0][2]/3/o.Heads() >= narrowest
 }

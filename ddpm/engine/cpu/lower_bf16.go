@@ -23,8 +23,9 @@ func bfloat16(p *engine.Program, g geometry) bool {
 }
 
 // narrowValues marks, by root, the values that are kept in bfloat16, in half the memory: what
-// normalisations compute for products that would round it anyway, and what products compute for
-// normalisations alone. The stream of residuals, sums over many layers, stays in float32.
+// normalisations and attention compute for products that would round it anyway, and what products
+// compute for those alone. The stream of residuals, sums over many layers, stays in float32
+// where it is trained.
 func narrowValues(p *engine.Program, tasks []*task, root []int) []bool {
 	narrow := make([]bool, len(p.Values))
 	if p.Precision == engine.Float32 {
@@ -35,8 +36,13 @@ func narrowValues(p *engine.Program, tasks []*task, root []int) []bool {
 		wide[root[v]] = true
 	}
 	for _, t := range slices.Backward(tasks) {
-		for i, v := range t.reads() {
-			if i >= len(t.in) || !t.takesNarrow(p, i, wide) {
+		for i, v := range t.in {
+			if !t.takesNarrow(p, i, wide) {
+				wide[v] = true
+			}
+		}
+		for _, v := range []int{t.scale, t.bias, t.add} {
+			if v != none && (v != t.add || p.Grads != nil || !t.inBFloat16(p)) {
 				wide[v] = true
 			}
 		}
@@ -44,10 +50,18 @@ func narrowValues(p *engine.Program, tasks []*task, root []int) []bool {
 	for _, t := range tasks {
 		v, makes := t.out[0], false
 		switch t.op.Kind {
-		case op.KindGNAct, op.KindGNActDX, op.KindGNActDA, op.KindGNActDB:
+		case op.KindGNAct, op.KindGNActDX, op.KindGNActDA, op.KindGNActDB, op.KindGroupNorm:
 			makes = true
 		case op.KindConv, op.KindConvDX:
-			makes = !t.relu && bfloat16(p, geometryOfProduct(t.op))
+			makes = t.inBFloat16(p)
+		case op.KindMatMul:
+			makes = !t.op.TransA() && t.inBFloat16(p)
+		case op.KindConcat:
+			makes = evenParts(p, t)
+		case op.KindAttention:
+			makes = attentionForward.bfloat16(p, t.op)
+		case op.KindAttentionDX:
+			makes = attentionDX.bfloat16(p, t.op)
 		case op.KindUpsample:
 			makes = narrow[t.in[0]]
 		}
@@ -69,23 +83,51 @@ func geometryOfProduct(o *op.Op) geometry {
 	return geometryOf(o, o.In[0], o.In[1], o.Out)
 }
 
+// inBFloat16 tells whether t is a product that is computed in bfloat16.
+func (t *task) inBFloat16(p *engine.Program) bool {
+	switch t.op.Kind {
+	case op.KindConv, op.KindConvDX, op.KindConvDW:
+		return !t.relu && bfloat16(p, geometryOfProduct(t.op))
+	case op.KindMatMul:
+		return matmulOf(t.op).bfloat16(p, t)
+	}
+	return false
+}
+
+// evenParts tells whether all that the Concat t puts side by side begins at an even channel.
+func evenParts(p *engine.Program, t *task) bool {
+	pixels := size(t.op.Out) / channels(t.op.Out)
+	for _, v := range t.in {
+		if p.Values[v].Size()/pixels%2 != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // takesNarrow tells whether input i of t may be narrow.
 func (t *task) takesNarrow(p *engine.Program, i int, wide []bool) bool {
 	switch t.op.Kind {
 	case op.KindConv:
-		return i == 0 && !t.relu && bfloat16(p, geometryOfProduct(t.op))
+		return i == 0 && t.inBFloat16(p)
 	case op.KindConvDX:
-		return i == 1 && bfloat16(p, geometryOfProduct(t.op))
+		return i == 1 && t.inBFloat16(p)
 	case op.KindConvDW:
-		return bfloat16(p, geometryOfProduct(t.op))
-	case op.KindGNAct:
+		return t.inBFloat16(p)
+	case op.KindMatMul:
+		return (i == 0 || t.op.TransA()) && t.inBFloat16(p)
+	case op.KindGNAct, op.KindGroupNorm, op.KindPoolSum:
 		return i == 0
 	case op.KindGNActDX, op.KindGNActDA, op.KindGNActDB:
 		return i == 0 || i == 3
+	case op.KindAttention:
+		return attentionForward.bfloat16(p, t.op)
+	case op.KindAttentionDX:
+		return attentionDX.bfloat16(p, t.op)
 	case op.KindSum:
 		return t.op.Axes() == op.PerChannel
-	case op.KindUpsample:
-		return !wide[t.out[0]] && channels(t.op.Out)%2 == 0
+	case op.KindUpsample, op.KindConcat:
+		return !wide[t.out[0]]
 	}
 	return false
 }
@@ -134,7 +176,7 @@ func (l *lowering) convBF16(t *task, g geometry, x, w ref, flip bool) {
 	bias, add := l.epilogue(t)
 	y := l.output(t.out[0], t.overwritable())
 	l.emit(kBF16Conv, ceilDiv(count, each)*across, []ref{x, packed, y, bias, add},
-		[]int{g.n, g.h, g.w, g.c, g.k, g.kh, each, outputs, btoi(x.narrow()), btoi(y.narrow()), l.apart(t)})
+		[]int{g.n, g.h, g.w, g.c, g.k, g.kh, each, outputs, l.apart(t), narrowMask(x), narrowMask(y, add)})
 }
 
 // convDWBF16 lowers the gradient of the weights of g.

@@ -3,6 +3,7 @@ package cpu
 import (
 	"gorgonia.org/tensor"
 
+	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/engine/op"
 )
 
@@ -233,26 +234,32 @@ type matmul struct {
 }
 
 func lowerMatMul(l *lowering, t *task) {
-	k := t.op.In[0][2]
-	if t.op.TransA() {
-		k = t.op.In[0][1]
+	l.gemm(t, matmulOf(t.op), l.value(t.in[0]), l.value(t.in[1]))
+}
+
+func matmulOf(o *op.Op) matmul {
+	k := o.In[0][2]
+	if o.TransA() {
+		k = o.In[0][1]
 	}
-	mm := matmul{t.op.Out[0], t.op.Out[1], t.op.Out[2], k, t.op.TransA(), t.op.TransB()}
-	l.gemm(t, mm, l.value(t.in[0]), l.value(t.in[1]))
+	return matmul{o.Out[0], o.Out[1], o.Out[2], k, o.TransA(), o.TransB()}
+}
+
+// bfloat16 tells whether m, which t computes, is to be computed in bfloat16.
+func (m matmul) bfloat16(p *engine.Program, t *task) bool {
+	return m.batch == 1 && (!m.ta || !m.tb && t.bias == none && t.add == none) && bfloat16(p, m.product())
 }
 
 // gemm cuts a product by rows and columns of the result; and, if there are few of
 // those and the inner dimension is long, as in a weight gradient, by that one.
 func (l *lowering) gemm(t *task, m matmul, a, b ref) {
-	if g := m.product(); m.batch == 1 && bfloat16(l.prog, g) {
-		switch {
-		case !m.ta:
-			l.convBF16(t, g, a, b, m.tb)
-			return
-		case !m.tb && t.bias == none && t.add == none:
-			l.convDWBF16(t, g, a, b)
-			return
+	if m.bfloat16(l.prog, t) {
+		if m.ta {
+			l.convDWBF16(t, m.product(), a, b)
+		} else {
+			l.convBF16(t, m.product(), a, b, m.tb)
 		}
+		return
 	}
 	rows, columns := 16*l.isa.rows, 128
 	if m.ta {

@@ -76,7 +76,7 @@ func (l *lowering) copy(from, to ref, outer [4]int, n int, fromStride, toStride 
 	d := append(outer[:], n)
 	d = append(d, fromStride[:]...)
 	d = append(d, toStride[:]...)
-	l.emit(kCopy, ceilDiv(outer[0], each), []ref{from, to}, append(d, each))
+	l.emit(kCopy, ceilDiv(outer[0], each), []ref{from, to}, append(d, each, narrowMask(from, to)))
 }
 
 func lowerConcat(l *lowering, t *task) {
@@ -117,15 +117,13 @@ func lowerPool(l *lowering, t *task) {
 	s := t.op.Out
 	rows, w, c := s[0]*s[1], s[2], s[3]
 	each := max(1, part/(4*w*c))
-	l.emit(kPool, ceilDiv(rows, each), []ref{l.value(t.in[0]), l.output(t.out[0])}, []int{rows, w, c, each})
+	x, y := l.value(t.in[0]), l.output(t.out[0])
+	l.emit(kPool, ceilDiv(rows, each), []ref{x, y}, []int{rows, w, c, each, narrowMask(x, y)})
 }
 
 func lowerUpsample(l *lowering, t *task) {
 	s := t.op.In[0]
 	rows, w, c := s[0]*s[1], s[2], s[3]
-	if l.value(t.in[0]).narrow() {
-		c /= 2
-	}
 	l.copy(l.value(t.in[0]), l.output(t.out[0]), [4]int{rows, 2, w, 2}, c, [4]int{w * c, 0, c, 0}, [4]int{4 * w * c, 2 * w * c, 2 * c, c})
 }
 

@@ -4,37 +4,44 @@ INLINE void copy_row(const float *from, float *to, int64_t n, const int whole) {
   for (int64_t j = 0; j < n; j += VL) store_n(to + j, load_n(from + j, LEFT(n, j)), LEFT(n, j));
 }
 
+enum { NARROW_FROM = 1, NARROW_TO = 2 };  // see bf16.h
+
 // copy: p = src, dst; d = four outer sizes, length of a row, four strides of src, four of dst, and how many of the
-// first axis make a part. Concat, slice, pad, upsample, and splitting and merging heads are all this.
-INLINE void copy_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
+// first axis make a part, and which of them are narrow. Concat, slice, pad, upsample, and splitting and merging heads are
+// all this.
+INLINE void copy_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole, const int narrow) {
   (void)scratch;
   const int64_t *size = s->d, n = s->d[4], *from = s->d + 5, *to = s->d + 9;
   const int64_t hi = min_i(size[0], (part + 1) * s->d[13]);
   for (int64_t a = part * s->d[13]; a < hi; a++)
     for (int64_t b = 0; b < size[1]; b++)
       for (int64_t c = 0; c < size[2]; c++)
-        for (int64_t e = 0; e < size[3]; e++)
-          copy_row(s->p[0] + a * from[0] + b * from[1] + c * from[2] + e * from[3],
-                   s->p[1] + a * to[0] + b * to[1] + c * to[2] + e * to[3], n, whole);
+        for (int64_t e = 0; e < size[3]; e++) {
+          const int64_t x = a * from[0] + b * from[1] + c * from[2] + e * from[3];
+          const int64_t y = a * to[0] + b * to[1] + c * to[2] + e * to[3];
+          for (int64_t j = 0; j < n; j += VL)
+            store_at(s->p[1], y + j, load_at(s->p[0], x + j, LEFT(n, j), narrow & NARROW_FROM), LEFT(n, j), narrow & NARROW_TO);
+        }
 }
-WHOLE_OR_PARTIAL(copy, s->d[4])
+WHOLE_OR_NARROW(copy, s->d[4], s->d[14])
 
-// pool: p = x, y; d = output rows of all images, output width, C, rows of a part. Sums of 2x2 pixels.
-INLINE void pool_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
+// pool: p = x, y; d = output rows of all images, output width, C, rows of a part, which are narrow. Sums of 2x2 pixels.
+INLINE void pool_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole, const int narrow) {
   (void)scratch;
   const int64_t w = s->d[1], c = s->d[2], hi = min_i(s->d[0], (part + 1) * s->d[3]);
   for (int64_t i = part * s->d[3]; i < hi; i++)
     for (int64_t j = 0; j < w; j++) {
-      const float *top = s->p[0] + (i * 2 * w + j) * 2 * c, *bottom = top + 2 * w * c;
+      const int64_t top = (i * 2 * w + j) * 2 * c, bottom = top + 2 * w * c;
       for (int64_t k = 0; k < c; k += VL) {
         const int64_t left = LEFT(c, k);
-        vec v = load_n(top + k, left) + load_n(top + c + k, left);
-        v += load_n(bottom + k, left) + load_n(bottom + c + k, left);
-        store_n(s->p[1] + (i * w + j) * c + k, v, left);
+        const int from = narrow & NARROW_FROM;
+        vec v = load_at(s->p[0], top + k, left, from) + load_at(s->p[0], top + c + k, left, from);
+        v += load_at(s->p[0], bottom + k, left, from) + load_at(s->p[0], bottom + c + k, left, from);
+        store_at(s->p[1], (i * w + j) * c + k, v, left, narrow & NARROW_TO);
       }
     }
 }
-WHOLE_OR_PARTIAL(pool, s->d[2])
+WHOLE_OR_NARROW(pool, s->d[2], s->d[4])
 
 // A large tensor is [A][P][G][D], a small one [A][G]: see axes in lower_move.go. d = A, P, G, D, ...
 

@@ -9,8 +9,9 @@ INLINE struct norm norm_of(const struct cpu_step *s) { return (struct norm){s->d
 
 enum { NORM_ROWS = 10 };  // scratch rows of C numbers
 
-// Which arrays are narrow, see bf16.h.
+// Which arrays are narrow, see bf16.h. Where one is, sigmoids are rough.
 enum { NARROW_X = 1, NARROW_Y = 2, NARROW_G = 2, NARROW_DX = 4 };
+INLINE vec sigmoid_for(vec u, const int narrow) { return narrow ? rough_sigmoid_v(u) : sigmoid_v(u); }
 
 INLINE int64_t norm_scratch(const struct cpu_step *s) {
   const int keeps = s->kernel == CPU_norm_act_grad2 || (s->kernel == CPU_norm_act_grad && s->d[3] & NARROW_DX);
@@ -86,22 +87,28 @@ INLINE void norm_stats_rows(const struct cpu_step *s, int64_t part, float *scrat
 }
 WHOLE_OR_PARTIAL(norm_stats, s->d[1])
 
-// norm: p = x, y, stats (written); d = P, C, G; f = eps.
-INLINE void norm_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole) {
+// norm: p = x, scale [C] or NULL, shift [C] or NULL, y, stats (written); d = P, C, G, NARROW_X and NARROW_Y; f = eps.
+// y = xhat*scale + shift.
+INLINE void norm_rows(const struct cpu_step *s, int64_t part, float *scratch, const int whole, const int narrow) {
   const struct norm n = norm_of(s);
   const int64_t sample = part * n.pixels * n.c;
-  const float *x = s->p[0] + sample;
-  float *y = s->p[1] + sample, *stats = s->p[2] + part * 2 * n.groups;
-  float *r = scratch_row(&n, scratch, 0), *m = scratch_row(&n, scratch, 1);
-  sample_stats(&n, x, 0, s->f[0], stats, scratch, whole, 0);
-  spread_stats(&n, stats, r, m);
-  for (int64_t p = 0; p < n.pixels; p++, x += n.c, y += n.c)
+  const float *scale = s->p[1], *shift = s->p[2];
+  float *stats = s->p[4] + part * 2 * n.groups;
+  float *a = scratch_row(&n, scratch, 0), *b = scratch_row(&n, scratch, 1);
+  sample_stats(&n, s->p[0], sample, s->f[0], stats, scratch, whole, narrow & NARROW_X);
+  spread_stats(&n, stats, a, b);
+  for (int64_t c = 0; c < n.c; c++) {
+    if (scale) a[c] *= scale[c], b[c] *= scale[c];
+    if (shift) b[c] += shift[c];
+  }
+  for (int64_t at = sample; at < sample + n.pixels * n.c; at += n.c)
     for (int64_t c = 0; c < n.c; c += VL) {
       const int64_t left = LEFT(n.c, c);
-      store_n(y + c, load_n(x + c, left) * load(r + c) + load(m + c), left);
+      const vec v = load_at(s->p[0], at + c, left, narrow & NARROW_X);
+      store_at(s->p[3], at + c, v * load(a + c) + load(b + c), left, narrow & NARROW_Y);
     }
 }
-WHOLE_OR_PARTIAL(norm, s->d[1])
+WHOLE_OR_NARROW(norm, s->d[1], s->d[3])
 
 // norm_act: p = x, A [N][C], B [N][C], y, stats; d = P, C, G, whether stats are known (else they are written), NARROW_X
 // and NARROW_Y; f = eps. y = silu(xhat*A + B).
@@ -121,13 +128,13 @@ INLINE void norm_act_rows(const struct cpu_step *s, int64_t part, float *scratch
     for (int64_t c = 0; c < n.c; c += VL) {
       const int64_t left = LEFT(n.c, c);
       vec u = load_at(s->p[0], at + c, left, narrow & NARROW_X) * load(a + c) + load(b + c);
-      store_at(s->p[3], at + c, u * sigmoid_v(u), left, narrow & NARROW_Y);
+      store_at(s->p[3], at + c, u * sigmoid_for(u, narrow), left, narrow & NARROW_Y);
     }
 }
 WHOLE_OR_NARROW(norm_act, s->d[1], s->d[4])
 
-INLINE vec silu_slope(vec u) {
-  vec s = sigmoid_v(u);
+INLINE vec silu_slope(vec u, const int narrow) {
+  vec s = sigmoid_for(u, narrow);
   return s * (1.f + u * (1.f - s));
 }
 
@@ -150,7 +157,7 @@ INLINE void norm_act_grad_rows(const struct cpu_step *s, int64_t part, float *sc
     for (int64_t p = 0; p < n.pixels; p++) {
       const int64_t at = p * n.c + c;
       vec xhat = load_at(x, sample + at, left, narrow & NARROW_X) * rv + mv;
-      vec v = load_at(g, sample + at, left, narrow & NARROW_G) * silu_slope(xhat * av + bv);
+      vec v = load_at(g, sample + at, left, narrow & NARROW_G) * silu_slope(xhat * av + bv, narrow);
       if (dx) store_n(dx + at, v, left);
       sum += v;
       dot += v * xhat;

@@ -39,8 +39,13 @@ func (r ref) at() *float32 {
 // narrow tells whether r is in a buffer of bfloat16.
 func (r ref) narrow() bool { return r.buf != nil && r.buf.narrow }
 
-// plus is the place n floats further.
-func (r ref) plus(n int) ref { return ref{r.buf, r.off + n} }
+// plus is the place n numbers further, an even count of narrow ones.
+func (r ref) plus(n int) ref {
+	if r.narrow() {
+		n /= 2
+	}
+	return ref{r.buf, r.off + n}
+}
 
 // planned is a call whose operands have no address yet.
 type planned struct {
@@ -220,27 +225,26 @@ func (l *lowering) output(v int, reuse ...int) ref {
 	if l.place[r].buf != nil {
 		return l.place[r]
 	}
-	size := l.prog.Values[v].Size()
-	if l.narrow[r] {
-		l.place[r] = l.temp(ceilDiv(size, 2))
-		l.place[r].buf.narrow = true
-		return l.place[r]
-	}
 	if in, ok := l.inside[r]; ok {
 		l.place[r] = l.output(in.concat).plus(in.offset)
 		return l.place[r]
+	}
+	size := l.prog.Values[v].Size()
+	if l.narrow[r] {
+		size = ceilDiv(size, 2)
 	}
 	for _, u := range reuse {
 		if u == none {
 			continue
 		}
 		at := l.place[l.root[u]]
-		if l.lastUse[l.root[u]] == l.now && at.buf.mem == nil && at.buf.last != forever && !at.buf.narrow && at.buf.size == size {
+		if l.lastUse[l.root[u]] == l.now && at.buf.mem == nil && at.buf.last != forever && at.buf.narrow == l.narrow[r] && at.buf.size == size {
 			l.place[r] = at
 			return at
 		}
 	}
 	l.place[r] = l.temp(size)
+	l.place[r].buf.narrow = l.narrow[r]
 	return l.place[r]
 }
 

@@ -122,7 +122,7 @@ func (s *schedule) again(v int) bool {
 		return false
 	}
 	t := s.tasks[s.maker[v]]
-	return cheap(t.op.Kind) && t.bias == none && t.add == none && s.last[v] < len(s.tasks)
+	return cheap(t.op.Kind) && t.scale == none && t.bias == none && t.add == none && s.last[v] < len(s.tasks)
 }
 
 // split returns the schedule in which v dies before the task at, and what reads it
@@ -186,11 +186,10 @@ func (t *task) reading(w, v int) *task {
 			c.in[i] = w
 		}
 	}
-	if c.bias == v {
-		c.bias = w
-	}
-	if c.add == v {
-		c.add = w
+	for _, u := range []*int{&c.scale, &c.bias, &c.add} {
+		if *u == v {
+			*u = w
+		}
 	}
 	return &c
 }

@@ -89,6 +89,27 @@ INLINE vec exp_v(vec x) {
 
 INLINE vec sigmoid_v(vec x) { return 1.f / (1.f + exp_v(-x)); }
 
+// What is rounded to bf16 next is right to 2e-3 at best. These are right to 1e-4, relative, in half the time.
+// rough_exp2_v is 2^x for x in [-126, 126], the value at the bound beyond, NaN for NaN.
+INLINE vec rough_exp2_v(vec x) {
+  const vec magic = splat(12582912.f);
+  x = max_v(splat(-126.f), min_v(splat(126.f), x));
+  vec r = x + magic;
+  ivec power = ((ivec)r << 23) + 0x3f800000;
+  vec f = x - (r - magic);
+  vec p = f * 5.5008933e-2f + 2.4221097e-1f;
+  p = (p * f + 6.9328290e-1f) * f + 1.f;
+  return p * (vec)power;
+}
+INLINE vec rough_sigmoid_v(vec x) {
+  const vec d = 1.f + rough_exp2_v(x * -1.44269504f);
+#if defined(__AVX512F__) && VL == 16
+  return (vec)_mm512_rcp14_ps((__m512)d);
+#else
+  return 1.f / d;
+#endif
+}
+
 // only_first is the first n numbers of v, and other's beyond.
 INLINE vec only_first(vec v, int64_t n, vec other) {
   ivec lane;

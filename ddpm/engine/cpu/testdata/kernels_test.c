@@ -102,25 +102,29 @@ static void bf16(const struct conv *g, float *x, float *w, float *dy, float *bia
   const int64_t taps = g->kh * g->kw, nx = g->n * g->h * g->w * g->c, ny = g->n * g->h * g->w * g->k, nw = taps * g->c * g->k;
   const int64_t cp = round32(g->c), kp = round32(g->k), border = g->kh / 2, lines = g->n * (g->h + border) + border;
   float *packed = numbers(taps * cp * kp / 2, 12), *slabs = numbers(2 * nw, 13);
-  float *half_x = narrowed(x, nx), *half_dy = narrowed(dy, ny);
+  float *half_x = narrowed(x, nx), *half_dy = narrowed(dy, ny), *half_add = narrowed(add, ny);
   for (int64_t each = 1; each <= lines; each += lines / 2 + 1)
     for (int64_t outputs = 32; outputs <= 64; outputs += 32) {
       const int64_t parts = (lines + each - 1) / each;
       run((struct cpu_step){CPU_bf16_weights, (int)(kp / 32), {w, packed}, {taps, g->c, g->k, 0}, {0}});
-      for (int narrow = 0; narrow < 2; narrow++) {
-        run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->k + outputs - 1) / outputs)), {narrow ? half_x : x, packed, y, bias, add},
-                              {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs, narrow, 0, g->k}, {0}});
+      for (int narrow = 0; narrow < 4; narrow++) {
+        run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->k + outputs - 1) / outputs)),
+                              {narrow & 1 ? half_x : x, packed, y, bias, narrow & 2 ? half_add : add},
+                              {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs, g->k, narrow & 1, narrow & 2}, {0}});
         compare("bf16", y, wy, ny);
       }
       float *half_y = numbers((ny + 1) / 2, 14);
-      run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->k + outputs - 1) / outputs)), {x, packed, half_y, bias, add},
-                            {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs, 0, 1, g->k}, {0}});
-      for (int64_t i = 0; i < ny; i++) y[i] = widened(half_y, i);
-      compare_to(5e-3, "bf16 to bf16", y, wy, ny);
+      for (int narrow = 0; narrow < 4; narrow += 2) {
+        run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->k + outputs - 1) / outputs)),
+                              {x, packed, half_y, bias, narrow ? half_add : add},
+                              {g->n, g->h, g->w, g->c, g->k, g->kh, each, outputs, g->k, 0, 1 | narrow}, {0}});
+        for (int64_t i = 0; i < ny; i++) y[i] = widened(half_y, i);
+        compare_to(5e-3, "bf16 to bf16", y, wy, ny);
+      }
       free(half_y);
       run((struct cpu_step){CPU_bf16_weights, (int)(cp / 32), {w, packed}, {taps, g->k, g->c, 1}, {0}});
       run((struct cpu_step){CPU_bf16_conv, (int)(parts * ((g->c + outputs - 1) / outputs)), {dy, packed, dx},
-                            {g->n, g->h, g->w, g->k, g->c, g->kh, each, outputs, 0, 0, g->c}, {0}});
+                            {g->n, g->h, g->w, g->k, g->c, g->kh, each, outputs, g->c, 0, 0}, {0}});
       compare("bf16 dx", dx, wx, nx);
       const int64_t cn = (cp + outputs - 1) / outputs, kn = kp / 32, count = lines < 2 ? 1 : 2;
       for (int narrow = 0; narrow < 4; narrow++) {
@@ -132,6 +136,7 @@ static void bf16(const struct conv *g, float *x, float *w, float *dy, float *bia
     }
   free(half_x);
   free(half_dy);
+  free(half_add);
   free(packed);
   free(slabs);
 }
@@ -262,12 +267,19 @@ static void attention(int64_t n, int64_t tokens, int64_t width, int64_t heads) {
   double *wanted = malloc(3 * size * sizeof *wanted);
   for (int64_t i = 0; i < 3 * size; i++) wanted[i] = dqkv[i];
   const int64_t of32 = (tokens + 31) / 32, cuts = (of32 + 1) / 2;
-  run((struct cpu_step){CPU_bf16_attention, (int)(whole * cuts), {qkv, y}, {tokens, c, heads, 2, cuts}, {scale}});
+  run((struct cpu_step){CPU_bf16_attention, (int)(whole * cuts), {qkv, y}, {tokens, c, heads, 2, cuts, 0}, {scale}});
   compare_to(5e-3, "bf16 attention", y, want, size);
-  run((struct cpu_step){CPU_bf16_attention_dx, whole, {qkv, g, dqkv}, {tokens, c, heads, of32, 1}, {scale}});
+  run((struct cpu_step){CPU_bf16_attention_dx, whole, {qkv, g, dqkv}, {tokens, c, heads, of32, 1, 0}, {scale}});
   compare_to(1e-2, "bf16 attention dx", dqkv, wanted, 3 * size);
+  float *half_qkv = narrowed(qkv, 3 * size), *half_g = narrowed(g, size), *half_y = numbers(size, 6), *half_dqkv = numbers(3 * size, 7);
+  run((struct cpu_step){CPU_bf16_attention, (int)(whole * cuts), {half_qkv, half_y}, {tokens, c, heads, 2, cuts, 3}, {scale}});
+  for (int64_t i = 0; i < size; i++) y[i] = widened(half_y, i);
+  compare_to(1e-2, "narrow bf16 attention", y, want, size);
+  run((struct cpu_step){CPU_bf16_attention_dx, whole, {half_qkv, half_g, half_dqkv}, {tokens, c, heads, of32, 1, 7}, {scale}});
+  for (int64_t i = 0; i < 3 * size; i++) dqkv[i] = widened(half_dqkv, i);
+  compare_to(1e-2, "narrow bf16 attention dx", dqkv, wanted, 3 * size);
   run((struct cpu_step){CPU_attention_dx2, whole, {qkv, g, h, dqkv}, {tokens, c, heads, panels, 1}, {scale}});
-  void *all[] = {qkv, h, g, y, dqkv, want, w, wanted};
+  void *all[] = {qkv, h, g, y, dqkv, want, w, wanted, half_qkv, half_g, half_y, half_dqkv};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -280,7 +292,7 @@ static void bounds(int64_t n, int64_t pixels, int64_t c, int64_t groups) {
   double *sums = malloc(((size + 99) / 100) * sizeof *sums);
   memset(ctr, 0, 4 * n * sizeof *ctr);
   run((struct cpu_step){CPU_norm_stats, (int)n, {x, stats}, {pixels, c, groups}, {1e-5f}});
-  run((struct cpu_step){CPU_norm, (int)n, {x, y, stats}, {pixels, c, groups}, {1e-5f}});
+  run((struct cpu_step){CPU_norm, (int)n, {x, NULL, NULL, y, stats}, {pixels, c, groups, 0}, {1e-5f}});
   run((struct cpu_step){CPU_norm_act, (int)n, {x, a, b, y, stats}, {pixels, c, groups}, {1e-5f}});
   run((struct cpu_step){CPU_norm_grad, (int)n, {x, g, stats, y}, {pixels, c, groups}, {0}});
   run((struct cpu_step){CPU_norm_grad2, (int)n, {x, g, h, stats, y}, {pixels, c, groups}, {0}});
@@ -292,8 +304,12 @@ static void bounds(int64_t n, int64_t pixels, int64_t c, int64_t groups) {
     run((struct cpu_step){CPU_norm_act_grad, (int)n, {mask & 1 ? narrow_x : x, a, b, mask & 2 ? narrow_g : g, stats, mask & 4 ? half : y, da, db},
                           {pixels, c, groups, mask}, {0}});
   if (c > 1) run((struct cpu_step){CPU_sum, 2, {half, total}, {1, n * pixels, c, 1, 1, 2, 1}, {0}});
-  for (int mask = 1; mask < 4; mask++)
-    run((struct cpu_step){CPU_norm_act, (int)n, {mask & 1 ? narrow_x : x, a, b, mask & 2 ? half : y, stats}, {pixels, c, groups, 0, mask}, {1e-5f}});
+  for (int mask = 1; mask < 4; mask++) {
+    float *from = mask & 1 ? narrow_x : x, *to = mask & 2 ? half : y;
+    run((struct cpu_step){CPU_norm_act, (int)n, {from, a, b, to, stats}, {pixels, c, groups, 0, mask}, {1e-5f}});
+    run((struct cpu_step){CPU_norm, (int)n, {from, a, b, to, stats}, {pixels, c, groups, mask}, {1e-5f}});
+    run((struct cpu_step){CPU_copy, (int)n, {from, to}, {n, pixels, 1, 1, c, pixels * c, c, 0, 0, pixels * c, c, 0, 0, 1, mask}, {0}});
+  }
   run((struct cpu_step){CPU_norm_stats, (int)n, {narrow_x, stats}, {pixels, c, groups, 1}, {1e-5f}});
   free(narrow_x);
   free(narrow_g);
@@ -305,7 +321,7 @@ static void bounds(int64_t n, int64_t pixels, int64_t c, int64_t groups) {
     run((struct cpu_step){k, (int)((size + 99) / 100), {x, g, h, y}, {size, 100}, {2}});
   for (int k = CPU_softmax; k <= CPU_log_softmax; k++)
     run((struct cpu_step){k, (int)((n * pixels + 1) / 2), {x, k == CPU_softmax_grad ? g : y, y}, {n * pixels, c, 2}, {0}});
-  run((struct cpu_step){CPU_copy, (int)n, {x, y}, {n, pixels, 1, 1, c, pixels * c, c, 0, 0, pixels * c, c, 0, 0, 1}, {0}});
+  run((struct cpu_step){CPU_copy, (int)n, {x, y}, {n, pixels, 1, 1, c, pixels * c, c, 0, 0, pixels * c, c, 0, 0, 1, 0}, {0}});
   const int64_t views[][4] = {{1, n * pixels, c, 1}, {n, pixels, c, 1}, {n, pixels, groups, c / groups}, {n, pixels, 1, c}, {n * pixels, 1, 1, c}, {1, n * pixels, 1, c}};
   for (size_t i = 0; i < sizeof views / sizeof *views; i++) {
     const int64_t *v = views[i];
@@ -324,9 +340,12 @@ static void bounds(int64_t n, int64_t pixels, int64_t c, int64_t groups) {
 
 static void pooling(int64_t n, int64_t h, int64_t w, int64_t c) {
   float *x = numbers(n * h * w * c * 4, 1), *y = numbers(n * h * w * c, 2);
-  run((struct cpu_step){CPU_pool, (int)((n * h + 2) / 3), {x, y}, {n * h, w, c, 3}, {0}});
+  run((struct cpu_step){CPU_pool, (int)((n * h + 2) / 3), {x, y}, {n * h, w, c, 3, 0}, {0}});
+  float *half_x = narrowed(x, n * h * w * c * 4);
+  run((struct cpu_step){CPU_pool, (int)((n * h + 2) / 3), {half_x, y}, {n * h, w, c, 3, 1}, {0}});
+  free(half_x);
   run((struct cpu_step){CPU_copy, (int)((n * h + 2) / 3), {y, x},
-                        {n * h, 2, w, 2, c, w * c, 0, c, 0, 4 * w * c, 2 * w * c, 2 * c, c, 3}, {0}});
+                        {n * h, 2, w, 2, c, w * c, 0, c, 0, 4 * w * c, 2 * w * c, 2 * c, c, 3, 0}, {0}});
   free(x);
   free(y);
 }
