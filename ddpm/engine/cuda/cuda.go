@@ -3,9 +3,10 @@
 // Loading a program lowers it (fuse.go, lower*.go) to a flat list of kernel launches
 // over an arena with static offsets, which the first run records as a CUDA graph and
 // every run launches as a whole (exec.go). Kernels are in package kernels, the way to
-// the driver in package cudrv. Tensors are float32 and have the layouts of the cpu
-// device. Products are float32 too, or in a program's precision: tensor cores then
-// round their operands to bfloat16 and add up in float32 (tensor.h).
+// the driver in package cudrv. Tensors have the layouts of the cpu device. They
+// are float32, and so are products, or in a program's precision: tensor cores then
+// multiply bfloat16 and add up in float32 (tensor.h), and what only such products and
+// the layers between them read is bfloat16 in memory too (narrow.go).
 //
 // Results of these kernels depend on the shapes alone, not on the GPU: a sum is cut into
 // parts by its shape, and parts are added in a fixed order.

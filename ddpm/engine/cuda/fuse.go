@@ -51,6 +51,7 @@ func (t *task) String() string {
 
 // fuser turns the steps of a program into tasks.
 type fuser struct {
+	prog  *engine.Program
 	root  []int   // by value
 	maker []*task // by root: the task that computes it, nil for a leaf
 	uses  []int   // by root: tasks that read it, counting outputs and gradients
@@ -61,7 +62,7 @@ type fuser struct {
 // away; a bias or another addend of a product is added as the product is written;
 // the gradients of a normalisation for all its inputs are one task.
 func fuse(p *engine.Program) (tasks []*task, root []int) {
-	f := &fuser{root: make([]int, len(p.Values)), maker: make([]*task, len(p.Values)), uses: make([]int, len(p.Values))}
+	f := &fuser{prog: p, root: make([]int, len(p.Values)), maker: make([]*task, len(p.Values)), uses: make([]int, len(p.Values))}
 	for v := range f.root {
 		f.root[v] = v
 	}
@@ -122,11 +123,10 @@ func (f *fuser) fuseAdd(s engine.Step) bool {
 		if t == nil || f.uses[x] != 1 {
 			continue
 		}
-		conv := t.op.Kind == op.KindConv || t.op.Kind == op.KindConvDX
 		switch {
-		case t.bias == none && (t.op.Kind == op.KindConv || t.op.Kind == op.KindMatMul) && f.isBias(t, other):
+		case t.bias == none && takesBias(t.op) && f.isBias(t, other):
 			t.bias = f.takeBias(other)
-		case conv && t.add == none:
+		case t.add == none && f.takesAddend(t.op):
 			t.add = other
 		default:
 			continue
@@ -137,6 +137,17 @@ func (f *fuser) fuseAdd(s engine.Step) bool {
 		return true
 	}
 	return false
+}
+
+func takesBias(o *op.Op) bool {
+	return o.Kind == op.KindConv || o.Kind == op.KindMatMul && !o.TransA() && !o.TransB()
+}
+
+// takesAddend tells whether o is computed by the kernel of a convolution or of its
+// gradient for x; products of matrices are in bfloat16.
+func (f *fuser) takesAddend(o *op.Op) bool {
+	c, ok := convOf(o)
+	return ok && c.kind != op.KindConvDW && (o.Kind != op.KindMatMul || c.bfloat16(f.prog.Precision))
 }
 
 func (f *fuser) drop(t *task) { f.tasks[slices.Index(f.tasks, t)] = nil }

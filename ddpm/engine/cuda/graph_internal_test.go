@@ -242,7 +242,7 @@ func TestOutOfMemory(t *testing.T) {
 // fits compares what is packed with what the compiler laid out.
 func TestFits(t *testing.T) {
 	d := open(t)
-	p := place{&buffer{size: 64}, 0}
+	p := place{buf: &buffer{size: 64}}
 	m, err := func() (m *memory, err error) {
 		err = d.do(func() error { m, err = d.allocate(64); return err })
 		return m, err

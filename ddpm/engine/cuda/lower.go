@@ -10,8 +10,8 @@ import (
 // names for their inputs, see fuse.
 var lowerings = [op.NumKinds]func(*lowering, *task){
 	op.KindConv:   lowerConv,
-	op.KindConvDX: lowerConvDX,
-	op.KindConvDW: lowerConvDW,
+	op.KindConvDX: lowerConv,
+	op.KindConvDW: lowerConv,
 	op.KindMatMul: lowerMatMul,
 
 	op.KindAdd:      elementwise("add"),
@@ -21,7 +21,7 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 	op.KindPow:      elementwise("power"),
 	op.KindLog:      elementwise("log_floor"),
 	op.KindLog1:     elementwise("log_slope"),
-	op.KindFill:     elementwise("fill"),
+	op.KindFill:     lowerFill,
 
 	op.KindSigmoid:    elementwise("sigmoid_forward"),
 	op.KindSiLU:       elementwise("silu_forward"),
@@ -71,8 +71,8 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 		samples := t.op.Out[0]
 		m := size(t.op.Out) / samples
 		blocks := ceilDiv(m, 4)
-		l.emit(each("dropout", samples*blocks, l.value(t.in[0]), l.value(t.in[1]), l.output(t.out[0], t.in[0]), int64(samples*blocks),
-			int64(m), int64(blocks), t.op.Key[0], t.op.Key[1], float32(t.op.F), float32(1/(1-t.op.F))))
+		l.emit(each("dropout", samples*blocks, typed(l.value(t.in[0]), l.value(t.in[1]), l.output(t.out[0], t.in[0]), int64(samples*blocks),
+			int64(m), int64(blocks), t.op.Key[0], t.op.Key[1], float32(t.op.F), float32(1/(1-t.op.F)))...))
 	},
 }
 
@@ -80,8 +80,13 @@ func elementwise(kernel string) func(*lowering, *task) {
 	return func(l *lowering, t *task) {
 		n := size(t.op.Out)
 		args := append(l.values(t.in), l.output(t.out[0], t.in...), int64(n), float32(t.op.F))
-		l.emit(each(kernel, n, args...))
+		l.emit(each(kernel, n, typed(args...)...))
 	}
+}
+
+func lowerFill(l *lowering, t *task) {
+	n := size(t.op.Out)
+	l.emit(each("fill", n, l.output(t.out[0]), int64(n), float32(t.op.F)))
 }
 
 // rowwise kernels have a warp for each row (last axis).
@@ -113,7 +118,7 @@ func (l *lowering) statsOf(t *task) place {
 	dims, groups := normDims(t.op)
 	r := l.temp(2 * groups)
 	l.stats[key] = r
-	l.emit(call{"norm_stats", [3]int{groups, 1, 1}, 256, append([]any{l.value(t.in[0]), r}, append(dims, float32(t.op.F))...)})
+	l.emit(call{"norm_stats", [3]int{groups, 1, 1}, 256, typed(append([]any{l.value(t.in[0]), r}, append(dims, float32(t.op.F))...)...)})
 	return r
 }
 
@@ -121,7 +126,7 @@ func lowerNorm(l *lowering, t *task) {
 	n := size(t.op.Out)
 	dims, _ := normDims(t.op)
 	stats := l.statsOf(t)
-	l.emit(each("normalise", n, append([]any{l.value(t.in[0]), stats, l.output(t.out[0], t.in[0]), int64(n)}, dims...)...))
+	l.emit(each("normalise", n, typed(append([]any{l.value(t.in[0]), stats, l.output(t.out[0], t.in[0]), int64(n)}, dims...)...)...))
 }
 
 func lowerNormAct(l *lowering, t *task) {
@@ -129,13 +134,13 @@ func lowerNormAct(l *lowering, t *task) {
 	dims, _ := normDims(t.op)
 	stats := l.statsOf(t)
 	args := []any{l.value(t.in[0]), stats, l.value(t.in[1]), l.value(t.in[2]), l.output(t.out[0], t.in[0]), int64(n)}
-	l.emit(each("norm_act", n, append(args, dims...)...))
+	l.emit(each("norm_act", n, typed(append(args, dims...)...)...))
 }
 
 // groupwise emits a kernel with a block for each group of each image.
 func (l *lowering) groupwise(kernel string, t *task, args ...any) {
 	dims, groups := normDims(t.op)
-	l.emit(call{kernel, [3]int{groups, 1, 1}, 256, append(args, dims...)})
+	l.emit(call{kernel, [3]int{groups, 1, 1}, 256, typed(append(args, dims...)...)})
 }
 
 func lowerNormGrad(l *lowering, t *task) {

@@ -62,34 +62,34 @@ func (l *lowering) sumAxis(x, y place, o, r, c int) {
 }
 
 func (l *lowering) sumParts(x, y place, o, r, c, lanes, parts int) {
-	l.emit(call{"sum_axis", [3]int{o * parts * ceilDiv(c, lanes), 1, 1}, 256, []any{
+	l.emit(call{"sum_axis", [3]int{o * parts * ceilDiv(c, lanes), 1, 1}, 256, typed(
 		x, y, int64(r), int32(c), int64(ceilDiv(r, parts)), int32(parts), int32(lanes),
-	}})
+	)})
 }
 
 func lowerConcat(l *lowering, t *task) {
 	n := size(t.op.Out)
-	l.emit(each("concat", n, l.value(t.in[0]), l.value(t.in[1]), l.output(t.out[0]), int64(n), int32(channels(t.op.In[0])), int32(channels(t.op.In[1]))))
+	l.emit(each("concat", n, typed(l.value(t.in[0]), l.value(t.in[1]), l.output(t.out[0]), int64(n), int32(channels(t.op.In[0])), int32(channels(t.op.In[1])))...))
 }
 
 func lowerSlice(l *lowering, t *task) {
 	n := size(t.op.Out)
-	l.emit(each("slice", n, l.value(t.in[0]), l.output(t.out[0]), int64(n), int32(channels(t.op.Out)), int32(channels(t.op.In[0])), int32(t.op.Offset())))
+	l.emit(each("slice", n, typed(l.value(t.in[0]), l.output(t.out[0]), int64(n), int32(channels(t.op.Out)), int32(channels(t.op.In[0])), int32(t.op.Offset()))...))
 }
 
 func lowerPad(l *lowering, t *task) {
 	n := size(t.op.Out)
-	l.emit(each("pad", n, l.value(t.in[0]), l.output(t.out[0]), int64(n), int32(channels(t.op.In[0])), int32(channels(t.op.Out)), int32(t.op.Offset())))
+	l.emit(each("pad", n, typed(l.value(t.in[0]), l.output(t.out[0]), int64(n), int32(channels(t.op.In[0])), int32(channels(t.op.Out)), int32(t.op.Offset()))...))
 }
 
 func lowerPool(l *lowering, t *task) {
 	n := size(t.op.Out)
-	l.emit(each("pool_sum", n, l.value(t.in[0]), l.output(t.out[0]), int64(n), int32(t.op.Out[2]), int32(t.op.Out[3])))
+	l.emit(each("pool_sum", n, typed(l.value(t.in[0]), l.output(t.out[0]), int64(n), int32(t.op.Out[2]), int32(t.op.Out[3]))...))
 }
 
 func lowerUpsample(l *lowering, t *task) {
 	n := size(t.op.Out)
-	l.emit(each("upsample", n, l.value(t.in[0]), l.output(t.out[0]), int64(n), int32(t.op.In[0][2]), int32(t.op.In[0][3])))
+	l.emit(each("upsample", n, typed(l.value(t.in[0]), l.output(t.out[0]), int64(n), int32(t.op.In[0][2]), int32(t.op.In[0][3]))...))
 }
 
 func windows(kernel string) func(*lowering, *task) {

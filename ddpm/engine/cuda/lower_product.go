@@ -3,10 +3,11 @@
 package cuda
 
 import (
+	"slices"
+
 	"gorgonia.org/tensor"
 
 	"ddpmlab/ddpm/engine"
-	"ddpmlab/ddpm/engine/cuda/cudnn"
 	"ddpmlab/ddpm/engine/op"
 )
 
@@ -38,14 +39,16 @@ const (
 // precisions, as on the cpu device.
 const fewest = 16
 
-// bfloat16 tells whether the program's precision is to round the operands of a
-// product of c inputs and k outputs, one of the taps of a convolution of so many.
-func (l *lowering) bfloat16(taps, c, k int) bool {
+// bfloat16 tells whether precision p is to round the operands of a product of c inputs and
+// k outputs, one of the taps of a convolution of so many.
+func bfloat16(p engine.Precision, taps, c, k int) bool {
 	if min(c, k) < fewest {
 		return false
 	}
-	return l.prog.Precision == engine.BFloat16 || l.prog.Precision == engine.Mixed && taps == 1
+	return p == engine.BFloat16 || p == engine.Mixed && taps == 1
 }
+
+func (l *lowering) bfloat16(taps, c, k int) bool { return bfloat16(l.prog.Precision, taps, c, k) }
 
 // tilesFor chooses the tiles of a product, of which there are up to so many that can
 // run at once.
@@ -57,6 +60,24 @@ func tilesFor(bfloat16 bool, rows, columns, times int) tiles {
 		return largeTiles
 	}
 	return tensorTiles
+}
+
+// operand is value v as a product reads it, in bfloat16 or float32.
+func (l *lowering) operand(v int, bfloat16 bool) place {
+	at, n := l.value(v), l.prog.Values[v].Size()
+	if at.narrow || !bfloat16 {
+		return at
+	}
+	if i := slices.Index(l.prog.Params, l.root[v]); i >= 0 { // all at once
+		if l.weights.buf == nil {
+			l.weights = l.array(l.prog.ParamLen, true)
+			l.emit(each("narrow", l.prog.ParamLen, l.flat, l.weights, int64(l.prog.ParamLen)))
+		}
+		at = l.weights.plus(l.prog.ParamOffset[i])
+		at.size = ceilDiv(n, 2)
+		return at
+	}
+	return l.copied(v, "narrow", true, n, func(to place) { l.emit(each("narrow", n, at, to, int64(n))) })
 }
 
 // emitProduct emits a kernel that computes so many entries, each a sum of depth products.
@@ -100,6 +121,10 @@ func fast(yes bool, a, b string) string {
 }
 
 func lowerMatMul(l *lowering, t *task) {
+	if c, ok := convOf(t.op); ok && c.bfloat16(l.prog.Precision) {
+		l.conv(t, c)
+		return
+	}
 	o := t.op
 	batch, m, n := o.Out[0], o.Out[1], o.Out[2]
 	whole := func(at place, s tensor.Shape, transposed bool) matrices {
@@ -117,10 +142,54 @@ func lowerMatMul(l *lowering, t *task) {
 	l.product(whole(l.output(t.out[0]), o.Out, false), a, b, l.bfloat16(1, inputs, n), m, n, k, batch, 1, l.value(t.bias), 1, 0)
 }
 
-// geometry are the last arguments of convolutions.
-func geometry(o *op.Op, x, y, w tensor.Shape) []any {
+// conv is a convolution of x [N,H,W,C] with w [R,S,C,K] to y, or one of its gradients.
+type conv struct {
+	kind              op.Kind // Conv, ConvDX or ConvDW
+	x, w, y           tensor.Shape
+	stride, pad, padX int
+	swapped           bool // the operands of the task: w is the last
+}
+
+// convOf is o as a convolution, if it is one. A product of two matrices is one with one
+// tap over an image of one column.
+func convOf(o *op.Op) (c conv, ok bool) {
+	c.kind = o.Kind
+	switch o.Kind {
+	case op.KindConv:
+		c.x, c.w, c.y = o.In[0], o.In[1], o.Out
+	case op.KindConvDX:
+		c.x, c.w, c.y = o.Out, o.In[0], o.In[1]
+	case op.KindConvDW:
+		c.x, c.w, c.y = o.In[0], o.Out, o.In[1]
+	case op.KindMatMul:
+		if o.Out[0] != 1 || o.TransA() && o.TransB() {
+			return c, false
+		}
+		column := func(s tensor.Shape) tensor.Shape { return tensor.Shape{1, s[1], 1, s[2]} }
+		tap := func(s tensor.Shape) tensor.Shape { return tensor.Shape{1, 1, s[1], s[2]} }
+		c.stride = 1
+		switch {
+		case o.TransA():
+			c.kind, c.x, c.w, c.y = op.KindConvDW, column(o.In[0]), tap(o.Out), column(o.In[1])
+		case o.TransB():
+			c.kind, c.x, c.w, c.y, c.swapped = op.KindConvDX, column(o.Out), tap(o.In[1]), column(o.In[0]), true
+		default:
+			c.kind, c.x, c.w, c.y = op.KindConv, column(o.In[0]), tap(o.In[1]), column(o.Out)
+		}
+		return c, true
+	default:
+		return c, false
+	}
+	c.stride, c.pad, c.padX = o.Stride(), o.Padding(), o.PaddingX()
+	return c, true
+}
+
+func (c conv) bfloat16(p engine.Precision) bool { return bfloat16(p, c.w[0]*c.w[1], c.w[2], c.w[3]) }
+
+// geometry is the last arguments of convolutions.
+func (c conv) geometry() []any {
 	var g []any
-	for _, v := range []int{x[0], x[1], x[2], x[3], y[3], w[0], w[1], y[1], y[2], o.Stride(), o.Padding(), o.PaddingX()} {
+	for _, v := range []int{c.x[0], c.x[1], c.x[2], c.x[3], c.y[3], c.w[0], c.w[1], c.y[1], c.y[2], c.stride, c.pad, c.padX} {
 		g = append(g, int32(v))
 	}
 	return g
@@ -138,48 +207,51 @@ func (t *task) addend() int {
 }
 
 func lowerConv(l *lowering, t *task) {
-	x, y, w := t.op.In[0], t.op.Out, t.op.In[1]
-	if l.byLibrary(t, cudnn.Forward, x, w) {
-		return
+	c, _ := convOf(t.op)
+	if !l.byLibrary(t, c) {
+		l.conv(t, c)
 	}
-	rows, columns := size(y)/y[3], y[3]
-	args := []any{l.value(t.in[0]), l.value(t.in[1]), l.output(t.out[0], t.addend()), l.value(t.bias), l.value(t.add)}
-	by := tilesFor(l.bfloat16(w[0]*w[1], w[2], w[3]), rows, columns, 1)
-	l.emitProduct("conv", by, by.count(rows, columns), 1, size(y), size(w)/w[3], append(args, geometry(t.op, x, y, w)...))
 }
 
-func lowerConvDX(l *lowering, t *task) {
-	x, y, w := t.op.Out, t.op.In[1], t.op.In[0]
-	if l.byLibrary(t, cudnn.Data, x, w) {
+func (l *lowering) conv(t *task, c conv) {
+	bf16 := c.bfloat16(l.prog.Precision)
+	first, second := l.operand(t.in[0], bf16), l.operand(t.in[1], bf16)
+	if c.swapped {
+		first, second = second, first
+	}
+	args := []any{first, second}
+	if c.kind == op.KindConvDW {
+		l.convDW(c, bf16, args, l.output(t.out[0]))
 		return
 	}
-	rows, columns := size(x)/x[3], x[3]
-	args := []any{l.value(t.in[0]), l.value(t.in[1]), l.output(t.out[0], t.addend()), l.value(t.add)}
-	by := tilesFor(l.bfloat16(w[0]*w[1], w[2], w[3]), rows, columns, 1)
-	l.emitProduct("conv_dx", by, by.count(rows, columns), 1, size(y), size(w)/w[3], append(args, geometry(t.op, x, y, w)...))
+	kernel, rows, columns := "conv", size(c.y)/c.y[3], c.y[3]
+	args = append(args, l.output(t.out[0], t.addend()))
+	if c.kind == op.KindConv {
+		args = append(args, l.value(t.bias))
+	} else {
+		kernel, rows, columns = "conv_dx", size(c.x)/c.x[3], c.x[3]
+	}
+	args = append(args, l.value(t.add))
+	by := tilesFor(bf16, rows, columns, 1)
+	l.emitProduct(kernel, by, by.count(rows, columns), 1, size(c.y), size(c.w)/c.w[3], typed(append(args, c.geometry()...)...))
 }
 
-// lowerConvDW sums over pixels in parts, since the weights alone make few tiles.
-func lowerConvDW(l *lowering, t *task) {
-	x, y, w := t.op.In[0], t.op.In[1], t.op.Out
-	if l.byLibrary(t, cudnn.Filters, x, w) {
-		return
-	}
-	rows, columns, pixels := size(w)/w[3], w[3], size(y)/y[3]
+// convDW sums over pixels in parts, since the weights alone make few tiles.
+func (l *lowering) convDW(c conv, bf16 bool, operands []any, out place) {
+	rows, columns, pixels := size(c.w)/c.w[3], c.w[3], size(c.y)/c.y[3]
 	most := max(1, pixels/256)
-	by := tilesFor(l.bfloat16(w[0]*w[1], w[2], w[3]), rows, columns, most)
+	by := tilesFor(bf16, rows, columns, most)
 	blocks := by.count(rows, columns)
 	parts := min(ceilDiv(wanted, blocks), most)
 	each := ceilDiv(ceilDiv(pixels, parts), by.depth) * by.depth
 	parts = ceilDiv(pixels, each)
-	out := l.output(t.out[0])
 	to := out
 	if parts > 1 {
-		to = l.temp(parts * size(w))
+		to = l.temp(parts * size(c.w))
 	}
-	args := []any{l.value(t.in[0]), l.value(t.in[1]), to, int64(each)}
-	l.emitProduct("conv_dw", by, blocks, parts, size(w), pixels, append(args, geometry(t.op, x, y, w)...))
+	args := append(operands, to, int64(each))
+	l.emitProduct("conv_dw", by, blocks, parts, size(c.w), pixels, append(args, c.geometry()...))
 	if parts > 1 {
-		l.sumAxis(to, out, 1, parts, size(w))
+		l.sumAxis(to, out, 1, parts, size(c.w))
 	}
 }

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -30,21 +31,45 @@ type buffer struct {
 	offset      int     // in mem
 }
 
-// place is a place in a buffer; the zero place is nowhere, a null pointer.
+// place is a place in a buffer; the zero place is nowhere, a null pointer. Numbers there
+// are float32, or bfloat16 if it is narrow.
 type place struct {
-	buf *buffer
-	off int
+	buf    *buffer
+	off    int // numbers
+	narrow bool
+	size   int // floats of buf that are meant; 0 if it is all
 }
 
 func (p place) pointer() cu.DevicePtr {
 	if p.buf == nil {
 		return 0
 	}
+	if p.narrow {
+		return p.buf.mem.pointer(p.buf.offset) + cu.DevicePtr(2*p.off)
+	}
 	return p.buf.mem.pointer(p.buf.offset + p.off)
 }
 
-// plus is the place n floats further.
-func (p place) plus(n int) place { return place{p.buf, p.off + n} }
+// plus is the place n numbers further.
+func (p place) plus(n int) place {
+	p.off += n
+	return p
+}
+
+// typed appends which of the places among args are narrow, a bit for each in their order:
+// the last argument of kernels that take either kind.
+func typed(args ...any) []any {
+	var narrow, bit uint32 = 0, 1
+	for _, a := range args {
+		if p, ok := a.(place); ok {
+			if p.narrow {
+				narrow |= bit
+			}
+			bit <<= 1
+		}
+	}
+	return append(args, narrow)
+}
 
 // call is the launch of a kernel: a grid of blocks of so many threads. Arguments are
 // places, pointers, and numbers of the kernel's types. A library's plan is called with
@@ -78,7 +103,7 @@ func (p planned) bytes() int {
 	for _, a := range p.args {
 		if r, ok := a.(place); ok && r.buf != nil && !seen[r.buf] {
 			seen[r.buf] = true
-			floats += r.buf.size
+			floats += cmp.Or(r.size, r.buf.size)
 		}
 	}
 	return floats * 4
@@ -86,9 +111,10 @@ func (p planned) bytes() int {
 
 // lowering turns tasks into launches.
 type lowering struct {
-	prog  *engine.Program
-	root  []int
-	place []place // by root: where the value is; nowhere until it is computed
+	prog   *engine.Program
+	root   []int
+	narrow []bool  // by root: whether the value is kept in bfloat16
+	place  []place // by root: where the value is; nowhere until it is computed
 
 	lastUse []int // by root: the last task that reads it; len(tasks) if it is read after the run
 	now     int   // the task being lowered
@@ -101,8 +127,11 @@ type lowering struct {
 	attended map[attendedKey]attended
 
 	plan   planner
-	copies map[copyOf]place // for the library
+	copies map[copyOf]place // for tensor cores, or the library
 	err    error            // of it
+
+	flat    place // all parameters
+	weights place // and in bfloat16; nowhere until they are wanted
 }
 
 type statsKey struct {
@@ -118,7 +147,8 @@ const forever = 1 << 30
 func lower(p *engine.Program, st *state, plan planner) (*lowering, error) {
 	tasks, root := fuse(p)
 	l := &lowering{
-		prog: p, root: root, stats: map[statsKey]place{}, attended: map[attendedKey]attended{}, plan: plan, copies: map[copyOf]place{},
+		prog: p, root: root, narrow: narrowValues(p, tasks, root), stats: map[statsKey]place{}, attended: map[attendedKey]attended{},
+		plan: plan, copies: map[copyOf]place{},
 		place: make([]place, len(p.Values)), lastUse: make([]int, len(p.Values)),
 	}
 	for i, t := range tasks {
@@ -130,6 +160,7 @@ func lower(p *engine.Program, st *state, plan planner) (*lowering, error) {
 	piece := func(a engine.Array, i int) place {
 		return place{buf: &buffer{size: p.Values[p.Params[i]].Size(), mem: st.mem, offset: st.start(a) + p.ParamOffset[i]}}
 	}
+	l.flat = place{buf: &buffer{size: p.ParamLen, mem: st.mem, offset: st.start(engine.Weights)}}
 	for i, v := range p.Params {
 		l.place[v] = piece(engine.Weights, i)
 	}
@@ -167,7 +198,7 @@ func lower(p *engine.Program, st *state, plan planner) (*lowering, error) {
 		v := p.Grads[i]
 		l.what = "gradient of " + p.Values[p.Params[i]].Name
 		n := p.Values[v].Size()
-		l.emit(each("scale", n, l.value(v), piece(engine.Grads, i), int64(n), float32(1)))
+		l.emit(each("scale", n, typed(l.value(v), piece(engine.Grads, i), int64(n), float32(1))...))
 	}
 	for _, v := range p.Outputs {
 		l.place[root[v]].buf.last = forever
@@ -180,6 +211,16 @@ func (l *lowering) temp(size int) place {
 	b := &buffer{size: size, first: len(l.steps), last: len(l.steps)}
 	l.buffers = append(l.buffers, b)
 	return place{buf: b}
+}
+
+// array is a new one of n numbers.
+func (l *lowering) array(n int, narrow bool) place {
+	if narrow {
+		n = ceilDiv(n, 2)
+	}
+	at := l.temp(n)
+	at.narrow = narrow
+	return at
 }
 
 // value is where value v is; nowhere for none.
@@ -215,12 +256,12 @@ func (l *lowering) output(v int, reuse ...int) place {
 			continue
 		}
 		at := l.place[l.root[u]]
-		if l.lastUse[l.root[u]] == l.now && at.buf.mem == nil && at.buf.last != forever && at.buf.size == size {
+		if l.lastUse[l.root[u]] == l.now && at.buf.mem == nil && at.buf.last != forever && l.prog.Values[u].Size() == size && at.narrow == l.narrow[r] {
 			l.place[r] = at
 			return at
 		}
 	}
-	l.place[r] = l.temp(size)
+	l.place[r] = l.array(size, l.narrow[r])
 	return l.place[r]
 }
 

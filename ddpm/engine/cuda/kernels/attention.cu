@@ -140,7 +140,7 @@ struct attending {
 
   // fill copies n rows from `from` on to shared memory, W channels from c on, and zeros where there are none.
   template <class H> __device__ __forceinline__ void fill(typename H::number *to, const rows<const float> &x, int from, int n, int c) const {
-    bool fours = in_fours(x.p, x.apart) && width % 4 == 0;
+    bool fours = in_runs(x.p, x.apart) && width % 4 == 0;
     for (int i = threadIdx.x; i < n * (H::W / 4); i += blockDim.x) {
       int r = i / (H::W / 4), k = i % (H::W / 4) * 4;
       float v[4] = {};

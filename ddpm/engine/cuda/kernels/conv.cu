@@ -1,5 +1,6 @@
 // conv.cu: convolutions of x [N,H,W,C] with w [R,S,C,K] to y [N,U,V,K] as products (implicit GEMM): the
-// entries of the large operand are found where they are, not gathered first.
+// entries of the large operand are found where they are, not gathered first. Operands are float32, or bfloat16 for tensor
+// cores; what is written or added, either.
 #include "tensor.h"
 
 struct geometry {
@@ -7,13 +8,14 @@ struct geometry {
 };
 
 // Pixels of y by taps and channels of x.
-struct patches {
-  const float *x;
+template <class T> struct patches {
+  typedef T type;
+  const T *x;
   geometry g;
   divisor by_c, by_s, by_v, by_u;
-  __device__ patches(const float *x, const geometry &g) : x(x), g(g), by_c(g.C), by_s(g.S), by_v(g.V), by_u(g.U) {}
-  __device__ bool whole() const { return in_fours(x, g.C); }
-  __device__ const float *find(int pixel, int tap) const {
+  __device__ patches(const T *x, const geometry &g) : x(x), g(g), by_c(g.C), by_s(g.S), by_v(g.V), by_u(g.U) {}
+  __device__ bool whole() const { return in_runs(x, g.C); }
+  __device__ const T *find(int pixel, int tap) const {
     int c, s, v, u;
     int r = by_s.split(by_c.split(tap, c), s), n = by_u.split(by_v.split(pixel, v), u);
     int i = u * g.stride + r - g.pad, j = v * g.stride + s - g.pad_x;
@@ -21,27 +23,28 @@ struct patches {
   }
 };
 
-struct patches_by_pixel : patches {
+template <class T> struct patches_by_pixel : patches<T> {
   static const bool along_k = true;
-  using patches::patches;
-  __device__ const float *entry(int r, int k) const { return find(r, k); }
+  using patches<T>::patches;
+  __device__ const T *entry(int r, int k) const { return this->find(r, k); }
 };
 
-struct patches_by_tap : patches {
+template <class T> struct patches_by_tap : patches<T> {
   static const bool along_k = false;
-  using patches::patches;
-  __device__ const float *entry(int r, int k) const { return find(k, r); }
+  using patches<T>::patches;
+  __device__ const T *entry(int r, int k) const { return this->find(k, r); }
 };
 
 // Pixels of x by taps and channels of y.
-struct spread {
+template <class T> struct spread {
+  typedef T type;
   static const bool along_k = true;
-  const float *gy;
+  const T *gy;
   geometry g;
   divisor by_k, by_s, by_w, by_h;
-  __device__ spread(const float *gy, const geometry &g) : gy(gy), g(g), by_k(g.K), by_s(g.S), by_w(g.W), by_h(g.H) {}
-  __device__ bool whole() const { return in_fours(gy, g.K); }
-  __device__ const float *entry(int pixel, int tap) const {
+  __device__ spread(const T *gy, const geometry &g) : gy(gy), g(g), by_k(g.K), by_s(g.S), by_w(g.W), by_h(g.H) {}
+  __device__ bool whole() const { return in_runs(gy, g.K); }
+  __device__ const T *entry(int pixel, int tap) const {
     int k, s, j, i;
     int r = by_s.split(by_k.split(tap, k), s), n = by_h.split(by_w.split(pixel, j), i);
     int u = i + g.pad - r, v = j + g.pad_x - s;
@@ -55,22 +58,24 @@ struct spread {
 };
 
 // Weights as rows of the K outputs by taps and channels of x, and as rows of channels of x by taps and outputs.
-struct weights_by_output {
+template <class T> struct weights_by_output {
+  typedef T type;
   static const bool along_k = false;
-  const float *w;
+  const T *w;
   int K;
-  __device__ bool whole() const { return in_fours(w, K); }
-  __device__ const float *entry(int r, int k) const { return w + (i64)k * K + r; }
+  __device__ bool whole() const { return in_runs(w, K); }
+  __device__ const T *entry(int r, int k) const { return w + (i64)k * K + r; }
 };
 
-struct weights_by_channel {
+template <class T> struct weights_by_channel {
+  typedef T type;
   static const bool along_k = true;
-  const float *w;
+  const T *w;
   int C, K;
   divisor by_k;
-  __device__ weights_by_channel(const float *w, int C, int K) : w(w), C(C), K(K), by_k(K) {}
-  __device__ bool whole() const { return in_fours(w, K); }
-  __device__ const float *entry(int r, int k) const {
+  __device__ weights_by_channel(const T *w, int C, int K) : w(w), C(C), K(K), by_k(K) {}
+  __device__ bool whole() const { return in_runs(w, K); }
+  __device__ const T *entry(int r, int k) const {
     int o, tap = by_k.split(k, o);
     return w + ((i64)tap * C + r) * K + o;
   }
@@ -79,69 +84,90 @@ struct weights_by_channel {
 #define TILES(Tiles, rows, columns) \
   int across = ((columns) + Tiles::SIDE - 1) / Tiles::SIDE, m = blockIdx.x / across * Tiles::SIDE, n = blockIdx.x % across * Tiles::SIDE
 
-// conv adds bias [K] and addend, in the shape of y, where they are not null.
-template <class Tiles>
-__device__ __forceinline__ void conv_of(const float *x, const float *w, float *y, const float *bias, const float *addend, geometry g) {
-  patches_by_pixel a(x, g);
-  weights_by_output b = {w, g.K};
+// result writes rows of so many columns; bias, one of them, and addend, in their shape, are added where they are not null.
+struct result {
+  target to;
+  const float *bias;
+  source addend;
+  int columns;
+  __device__ __forceinline__ void operator()(i64 r, int c, const float *sum, int n) const {
+    i64 i = r * columns + c;
+    if (n == 2 && columns % 2 == 0) { // aligned
+      float a = sum[0], b = sum[1], x, y;
+      if (bias) a += bias[c], b += bias[c + 1];
+      if (addend.p) addend.two(i, x, y), a += x, b += y;
+      to.set_two(i, a, b);
+      return;
+    }
+    for (int j = 0; j < n; j++) {
+      float v = sum[j];
+      if (bias) v += bias[c + j];
+      if (addend.p) v += addend[i + j];
+      to.set(i + j, v);
+    }
+  }
+};
+
+template <class Tiles, class T>
+__device__ __forceinline__ void conv_of(const T *x, const T *w, void *y, const float *bias, const void *addend, geometry g, unsigned narrow) {
+  patches_by_pixel<T> a(x, g);
+  weights_by_output<T> b = {w, g.K};
   int rows = g.N * g.U * g.V;
   TILES(Tiles, rows, g.K);
-  Tiles::product(a, b, m, n, rows, g.K, 0, g.R * g.S * g.C, [&](i64 r, int c, float v) {
-    if (bias) v += bias[c];
-    if (addend) v += addend[r * g.K + c];
-    y[r * g.K + c] = v;
-  });
+  result out = {{y, narrow, 2}, bias, {addend, narrow, 4}, g.K};
+  Tiles::product(a, b, m, n, rows, g.K, 0, g.R * g.S * g.C, out);
 }
 
-template <class Tiles> __device__ __forceinline__ void conv_dx_of(const float *w, const float *gy, float *gx, const float *addend, geometry g) {
-  spread a(gy, g);
-  weights_by_channel b(w, g.C, g.K);
+template <class Tiles, class T>
+__device__ __forceinline__ void conv_dx_of(const T *w, const T *gy, void *gx, const void *addend, geometry g, unsigned narrow) {
+  spread<T> a(gy, g);
+  weights_by_channel<T> b(w, g.C, g.K);
   int rows = g.N * g.H * g.W;
   TILES(Tiles, rows, g.C);
-  Tiles::product(a, b, m, n, rows, g.C, 0, g.R * g.S * g.K, [&](i64 r, int c, float v) {
-    if (addend) v += addend[r * g.C + c];
-    gx[r * g.C + c] = v;
-  });
+  result out = {{gx, narrow, 2}, nullptr, {addend, narrow, 3}, g.C};
+  Tiles::product(a, b, m, n, rows, g.C, 0, g.R * g.S * g.K, out);
 }
 
 // conv_dw: blockIdx.y takes the pixels [y·each, (y+1)·each) of the output and writes its part of the sum.
-template <class Tiles> __device__ __forceinline__ void conv_dw_of(const float *x, const float *gy, float *gw, i64 each, geometry g) {
-  patches_by_tap a(x, g);
-  weights_by_output b = {gy, g.K};
+template <class Tiles, class T> __device__ __forceinline__ void conv_dw_of(const T *x, const T *gy, float *gw, i64 each, geometry g) {
+  patches_by_tap<T> a(x, g);
+  weights_by_output<T> b = {gy, g.K};
   int rows = g.R * g.S * g.C, pixels = g.N * g.U * g.V, first = blockIdx.y * each;
   int last = each < pixels - first ? first + each : pixels;
   TILES(Tiles, rows, g.K);
   float *part = gw + (i64)blockIdx.y * rows * g.K;
-  Tiles::product(a, b, m, n, rows, g.K, first, last, [&](i64 r, int c, float v) { part[r * g.K + c] = v; });
+  Tiles::product(a, b, m, n, rows, g.K, first, last, [&](i64 r, int c, const float *sum, int n) {
+    for (int i = 0; i < n; i++) part[r * g.K + c + i] = sum[i];
+  });
 }
 
 #define GEOMETRY int N, int H, int W, int C, int K, int R, int S, int U, int V, int stride, int pad, int pad_x
 #define GIVEN {N, H, W, C, K, R, S, U, V, stride, pad, pad_x}
 
-#define CONV(name, Tiles) \
-  KERNEL __launch_bounds__(256) name(const float *x, const float *w, float *y, const float *bias, const float *addend, GEOMETRY) { \
-    conv_of<Tiles>(x, w, y, bias, addend, GIVEN); \
+#define CONV(name, Tiles, T) \
+  KERNEL __launch_bounds__(256) name(const T *x, const T *w, void *y, const float *bias, const void *addend, GEOMETRY, unsigned narrow) { \
+    conv_of<Tiles, T>(x, w, y, bias, addend, GIVEN, narrow); \
   } \
   REGISTER(name)
 
-#define CONV_DX(name, Tiles) \
-  KERNEL __launch_bounds__(256) name(const float *w, const float *gy, float *gx, const float *addend, GEOMETRY) { \
-    conv_dx_of<Tiles>(w, gy, gx, addend, GIVEN); \
+#define CONV_DX(name, Tiles, T) \
+  KERNEL __launch_bounds__(256) name(const T *w, const T *gy, void *gx, const void *addend, GEOMETRY, unsigned narrow) { \
+    conv_dx_of<Tiles, T>(w, gy, gx, addend, GIVEN, narrow); \
   } \
   REGISTER(name)
 
-#define CONV_DW(name, Tiles) \
-  KERNEL __launch_bounds__(256) name(const float *x, const float *gy, float *gw, i64 each, GEOMETRY) { \
-    conv_dw_of<Tiles>(x, gy, gw, each, GIVEN); \
+#define CONV_DW(name, Tiles, T) \
+  KERNEL __launch_bounds__(256) name(const T *x, const T *gy, float *gw, i64 each, GEOMETRY) { \
+    conv_dw_of<Tiles, T>(x, gy, gw, each, GIVEN); \
   } \
   REGISTER(name)
 
-CONV(conv, float_tiles)
-CONV(conv_bf16_64, tensor_tiles<64>)
-CONV(conv_bf16_128, tensor_tiles<128>)
-CONV_DX(conv_dx, float_tiles)
-CONV_DX(conv_dx_bf16_64, tensor_tiles<64>)
-CONV_DX(conv_dx_bf16_128, tensor_tiles<128>)
-CONV_DW(conv_dw, float_tiles)
-CONV_DW(conv_dw_bf16_64, tensor_tiles<64>)
-CONV_DW(conv_dw_bf16_128, tensor_tiles<128>)
+CONV(conv, float_tiles, float)
+CONV(conv_bf16_64, tensor_tiles<64>, bf16)
+CONV(conv_bf16_128, tensor_tiles<128>, bf16)
+CONV_DX(conv_dx, float_tiles, float)
+CONV_DX(conv_dx_bf16_64, tensor_tiles<64>, bf16)
+CONV_DX(conv_dx_bf16_128, tensor_tiles<128>, bf16)
+CONV_DW(conv_dw, float_tiles, float)
+CONV_DW(conv_dw_bf16_64, tensor_tiles<64>, bf16)
+CONV_DW(conv_dw_bf16_128, tensor_tiles<128>, bf16)

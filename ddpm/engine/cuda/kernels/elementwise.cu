@@ -1,12 +1,28 @@
 // elementwise.cu: y[i] is a function of the inputs' entries i.
-#include "portable.h"
+#include "values.h"
 
 #define UNARY(name, expression) \
-  KERNEL name(const float *a, float *y, i64 n, float f) { EACH(i, n) { float x = a[i]; (void)f; y[i] = expression; } } \
+  KERNEL name(const void *a, void *y, i64 n, float f, unsigned narrow) { \
+    source xs(a, narrow, 0); \
+    target ys(y, narrow, 1); \
+    EACH(i, n) { \
+      float x = xs[i]; \
+      (void)f; \
+      ys.set(i, expression); \
+    } \
+  } \
   REGISTER(name)
 
 #define BINARY(name, expression) \
-  KERNEL name(const float *a, const float *b, float *y, i64 n, float f) { EACH(i, n) { float x = a[i], g = b[i]; (void)f; y[i] = expression; } } \
+  KERNEL name(const void *a, const void *b, void *y, i64 n, float f, unsigned narrow) { \
+    source xs(a, narrow, 0), gs(b, narrow, 1); \
+    target ys(y, narrow, 2); \
+    EACH(i, n) { \
+      float x = xs[i], g = gs[i]; \
+      (void)f; \
+      ys.set(i, expression); \
+    } \
+  } \
   REGISTER(name)
 
 UNARY(scale, x * f)
@@ -22,9 +38,11 @@ BINARY(log_slope, x > f ? g / x : 0.0f)
 BINARY(relu_grad, x > 0 ? g : 0.0f)
 BINARY(silu_grad, g * silu1(x))
 
-KERNEL silu_grad2(const float *a, const float *b, const float *c, float *y, i64 n, float f) {
+KERNEL silu_grad2(const void *a, const void *b, const void *c, void *y, i64 n, float f, unsigned narrow) {
+  source xs(a, narrow, 0), gs(b, narrow, 1), hs(c, narrow, 2);
+  target ys(y, narrow, 3);
   (void)f;
-  EACH(i, n) y[i] = b[i] * c[i] * silu2(a[i]);
+  EACH(i, n) ys.set(i, gs[i] * hs[i] * silu2(xs[i]));
 }
 REGISTER(silu_grad2)
 

@@ -1,64 +1,38 @@
 // library.cu: what stands around a convolution by a library, which wants all its operands in one type and its filters
 // [K,R,S,C], and what tells whether it is right.
-#include "tensor.h"
-
-__device__ __forceinline__ float number(float v) { return v; }
-__device__ __forceinline__ void put(float *to, float v) { *to = v; }
-
-#ifdef __CUDACC__
-__device__ __forceinline__ float number(bf16 v) { return __uint_as_float((unsigned)v << 16); }
-__device__ __forceinline__ void put(bf16 *to, float v) { *to = (bf16)bf16_pair(v, 0.0f); }
-#else
-inline float number(bf16 v) {
-  unsigned b = (unsigned)v << 16;
-  float f;
-  memcpy(&f, &b, 4);
-  return f;
-}
-inline void put(bf16 *to, float v) { *to = (bf16)bf16_bits(v); }
-#endif
+#include "values.h"
 
 KERNEL narrow(const float *x, bf16 *y, i64 n) {
-  EACH(i, n) put(y + i, x[i]);
+  EACH(i, n) y[i] = bf16_bits(x[i]);
 }
 REGISTER(narrow)
 
 // transpose: y [C,R] of x [R,C]. A block has 32 by 32 entries.
-template <class In, class Out> __device__ __forceinline__ void transpose_of(const In *x, Out *y, int R, int C) {
+KERNEL __launch_bounds__(256) transpose(const void *px, void *py, int R, int C, unsigned narrow) {
+  source x(px, narrow, 0);
+  target y(py, narrow, 1);
   __shared__ float tile[32][33];
   int across = (C + 31) / 32, r = blockIdx.x / across * 32, c = blockIdx.x % across * 32, lane = threadIdx.x % 32;
   for (int j = threadIdx.x / 32; j < 32; j += 8)
-    if (r + j < R && c + lane < C) tile[j][lane] = number(x[(i64)(r + j) * C + c + lane]);
+    if (r + j < R && c + lane < C) tile[j][lane] = x[(i64)(r + j) * C + c + lane];
   __syncthreads();
   for (int j = threadIdx.x / 32; j < 32; j += 8)
-    if (c + j < C && r + lane < R) put(y + (i64)(c + j) * R + r + lane, tile[lane][j]);
+    if (c + j < C && r + lane < R) y.set((i64)(c + j) * R + r + lane, tile[lane][j]);
 }
-
-#define TRANSPOSE(name, In, Out) \
-  KERNEL __launch_bounds__(256) name(const In *x, Out *y, int R, int C) { transpose_of(x, y, R, C); } \
-  REGISTER(name)
-
-TRANSPOSE(transpose, float, float)
-TRANSPOSE(transpose_narrow, float, bf16)
-TRANSPOSE(transpose_widen, bf16, float)
+REGISTER(transpose)
 
 // finish: y [n/K,K] is x, and bias [K] and addend where they are not null.
-template <class In>
-__device__ __forceinline__ void finish_of(const In *x, float *y, const float *bias, const float *addend, i64 n, int K) {
+KERNEL finish(const void *px, void *py, const float *bias, const void *pa, i64 n, int K, unsigned narrow) {
+  source x(px, narrow, 0), addend(pa, narrow, 3);
+  target y(py, narrow, 1);
   EACH(i, n) {
-    float v = number(x[i]);
+    float v = x[i];
     if (bias) v += bias[i % K];
-    if (addend) v += addend[i];
-    y[i] = v;
+    if (pa) v += addend[i];
+    y.set(i, v);
   }
 }
-
-#define FINISH(name, In) \
-  KERNEL name(const In *x, float *y, const float *bias, const float *addend, i64 n, int K) { finish_of(x, y, bias, addend, n, K); } \
-  REGISTER(name)
-
-FINISH(finish, float)
-FINISH(finish_widen, bf16)
+REGISTER(finish)
 
 // noise: numbers of [-1,1) that depend on their index and a key.
 KERNEL noise(float *y, i64 n, unsigned key) {

@@ -3,6 +3,7 @@
 #include "tensor.h"
 
 template <bool ALONG> struct strided {
+  typedef float type;
   static const bool along_k = ALONG;
   const float *p;
   i64 row, k;
@@ -10,7 +11,7 @@ template <bool ALONG> struct strided {
   // matrix is one of a batch, of so many rows and depths.
   __device__ strided(const float *all, i64 matrix, i64 row, i64 k, int rows, int depth) : p(all + matrix), row(row), k(k) {
     i64 side = ALONG ? k : row, line = ALONG ? row : k;
-    fours = side == 1 && line % 4 == 0 && in_fours(p, ALONG ? depth : rows);
+    fours = side == 1 && line % 4 == 0 && in_runs(p, ALONG ? depth : rows);
   }
   __device__ bool whole() const { return fours; }
   __device__ const float *entry(int r, int d) const { return p + r * row + d * k; }
@@ -26,11 +27,12 @@ __device__ __forceinline__ void product(const float *a, const float *b, float *c
   strided<AK> x(a, o * a_outer + i * a_inner, a_row, a_k, M, K);
   strided<BK> y(b, o * b_outer + i * b_inner, b_column, b_k, N, K);
   float *z = c + o * c_outer + i * c_inner;
-  Tiles::product(x, y, tile / across * S, tile % across * S, M, N, 0, K, [&](i64 r, int col, float v) {
-    float *to = z + r * c_row + col;
-    v *= alpha;
-    if (bias) v += bias[col];
-    *to = beta != 0 ? v + beta * *to : v;
+  Tiles::product(x, y, tile / across * S, tile % across * S, M, N, 0, K, [&](i64 r, int col, const float *sum, int n) {
+    for (int i = 0; i < n; i++, col++) {
+      float *to = z + r * c_row + col, v = alpha * sum[i];
+      if (bias) v += bias[col];
+      *to = beta != 0 ? v + beta * *to : v;
+    }
   });
 }
 

@@ -1,5 +1,5 @@
 // move.cu: entries that change their place, are repeated or added up.
-#include "portable.h"
+#include "values.h"
 
 // broadcast: y [O,R,C] repeats x [O,C/width] along R, and each of its entries width times.
 KERNEL broadcast(const float *x, float *y, i64 n, i64 R, int C, int width) {
@@ -9,7 +9,8 @@ REGISTER(broadcast)
 
 // sum_axis: y [O,S,C] adds up x [O,R,C] along R, in S parts of each. A block is a part and up to blockDim.x columns; its
 // threads lie as rows of so many lanes.
-KERNEL __launch_bounds__(256) sum_axis(const float *x, float *y, i64 R, int C, i64 each, int S, int lanes) {
+KERNEL __launch_bounds__(256) sum_axis(const void *px, float *y, i64 R, int C, i64 each, int S, int lanes, unsigned narrow) {
+  source x(px, narrow, 0);
   __shared__ float part[256];
   int tiles = (C + lanes - 1) / lanes, lane = threadIdx.x % lanes, row = threadIdx.x / lanes, rows = blockDim.x / lanes;
   i64 o = blockIdx.x / tiles / S, s = blockIdx.x / tiles % S, c = (i64)(blockIdx.x % tiles) * lanes + lane;
@@ -26,45 +27,55 @@ KERNEL __launch_bounds__(256) sum_axis(const float *x, float *y, i64 R, int C, i
 }
 REGISTER(sum_axis)
 
-KERNEL concat(const float *a, const float *b, float *y, i64 n, int A, int B) {
+KERNEL concat(const void *pa, const void *pb, void *py, i64 n, int A, int B, unsigned narrow) {
+  source a(pa, narrow, 0), b(pb, narrow, 1);
+  target y(py, narrow, 2);
   EACH(i, n) {
     i64 r = i / (A + B);
     int c = i % (A + B);
-    y[i] = c < A ? a[r * A + c] : b[r * B + c - A];
+    y.set(i, c < A ? a[r * A + c] : b[r * B + c - A]);
   }
 }
 REGISTER(concat)
 
 // slice: channels [first, first+c) of rows of C.
-KERNEL slice(const float *x, float *y, i64 n, int c, int C, int first) {
-  EACH(i, n) y[i] = x[i / c * C + first + i % c];
+KERNEL slice(const void *px, void *py, i64 n, int c, int C, int first, unsigned narrow) {
+  source x(px, narrow, 0);
+  target y(py, narrow, 1);
+  EACH(i, n) y.set(i, x[i / c * C + first + i % c]);
 }
 REGISTER(slice)
 
 // pad: rows of c at channel first of rows of C, zero elsewhere.
-KERNEL pad(const float *x, float *y, i64 n, int c, int C, int first) {
+KERNEL pad(const void *px, void *py, i64 n, int c, int C, int first, unsigned narrow) {
+  source x(px, narrow, 0);
+  target y(py, narrow, 1);
   EACH(i, n) {
     int k = (int)(i % C) - first;
-    y[i] = k >= 0 && k < c ? x[i / C * c + k] : 0.0f;
+    y.set(i, k >= 0 && k < c ? x[i / C * c + k] : 0.0f);
   }
 }
 REGISTER(pad)
 
 // pool_sum: y [N,H,W,C] of x [N,2H,2W,C].
-KERNEL pool_sum(const float *x, float *y, i64 n, int W, int C) {
+KERNEL pool_sum(const void *px, void *py, i64 n, int W, int C, unsigned narrow) {
+  source x(px, narrow, 0);
+  target y(py, narrow, 1);
   EACH(i, n) {
     i64 row = i / ((i64)W * C);
-    const float *p = x + (row * 2 * W * 2 + i / C % W * 2) * C + i % C, *q = p + (i64)2 * W * C;
-    y[i] = (p[0] + p[C]) + (q[0] + q[C]);
+    i64 p = (row * 2 * W * 2 + i / C % W * 2) * C + i % C, q = p + (i64)2 * W * C;
+    y.set(i, (x[p] + x[p + C]) + (x[q] + x[q + C]));
   }
 }
 REGISTER(pool_sum)
 
 // upsample: y [N,2H,2W,C] of x [N,H,W,C]; W is that of x.
-KERNEL upsample(const float *x, float *y, i64 n, int W, int C) {
+KERNEL upsample(const void *px, void *py, i64 n, int W, int C, unsigned narrow) {
+  source x(px, narrow, 0);
+  target y(py, narrow, 1);
   EACH(i, n) {
     i64 row = i / ((i64)2 * W * C);
-    y[i] = x[(row / 2 * W + i / C % (2 * W) / 2) * C + i % C];
+    y.set(i, x[(row / 2 * W + i / C % (2 * W) / 2) * C + i % C]);
   }
 }
 REGISTER(upsample)

@@ -1,6 +1,6 @@
 // norm.cu: group normalisation (Wu and He, 2018) of x [N,P,C] over P pixels and C/G channels, with
 // ADM's scale, shift and SiLU, and their derivatives. A block is a group of one image.
-#include "portable.h"
+#include "values.h"
 
 // A block's threads lie as rows of lanes, a lane a channel of the group: wide groups are taken in
 // columns of at most blockDim.x channels.
@@ -29,7 +29,8 @@ __device__ __forceinline__ group group_with(const float *stats, int P, int C, in
   for (int e_ = threadIdx.x, c = 0; c = g.first + e_ % g.width, e_ < g.pixels * g.width; e_ += blockDim.x) \
     for (i64 once_ = 1, i = g.image + (i64)(e_ / g.width) * g.channels + c; once_; once_ = 0)
 
-KERNEL norm_stats(const float *x, float *stats, int P, int C, int G, float eps) {
+KERNEL norm_stats(const void *px, float *stats, int P, int C, int G, float eps, unsigned narrow) {
+  source x(px, narrow, 0);
   group g = group_of(P, C, G);
   float count = (float)P * g.width, sum = 0, squares = 0;
   ENTRIES(g, i, c) sum += x[i];
@@ -49,25 +50,31 @@ REGISTER(norm_stats)
 // group_index is the entry of stats of entry i of x.
 __device__ __forceinline__ i64 group_index(i64 i, int P, int C, int G) { return i / ((i64)P * C) * G + i % C / (C / G); }
 
-KERNEL normalise(const float *x, const float *stats, float *y, i64 n, int P, int C, int G) {
+KERNEL normalise(const void *px, const float *stats, void *py, i64 n, int P, int C, int G, unsigned narrow) {
+  source x(px, narrow, 0);
+  target y(py, narrow, 2);
   EACH(i, n) {
     i64 k = group_index(i, P, C, G);
-    y[i] = (x[i] - stats[2 * k]) * stats[2 * k + 1];
+    y.set(i, (x[i] - stats[2 * k]) * stats[2 * k + 1]);
   }
 }
 REGISTER(normalise)
 
 // norm_act is silu(xhat·A + B), A and B [N,C].
-KERNEL norm_act(const float *x, const float *stats, const float *A, const float *B, float *y, i64 n, int P, int C, int G) {
+KERNEL norm_act(const void *px, const float *stats, const float *A, const float *B, void *py, i64 n, int P, int C, int G, unsigned narrow) {
+  source x(px, narrow, 0);
+  target y(py, narrow, 4);
   EACH(i, n) {
     i64 k = group_index(i, P, C, G), j = i / ((i64)P * C) * C + i % C;
-    y[i] = silu((x[i] - stats[2 * k]) * stats[2 * k + 1] * A[j] + B[j]);
+    y.set(i, silu((x[i] - stats[2 * k]) * stats[2 * k + 1] * A[j] + B[j]));
   }
 }
 REGISTER(norm_act)
 
 // norm_grad is J(x)·v = rstd·(v - mean(v) - xhat·mean(v·xhat)).
-KERNEL norm_grad(const float *x, const float *v, const float *stats, float *y, int P, int C, int G) {
+KERNEL norm_grad(const void *px, const void *pv, const float *stats, void *py, int P, int C, int G, unsigned narrow) {
+  source x(px, narrow, 0), v(pv, narrow, 1);
+  target y(py, narrow, 3);
   group g = group_with(stats, P, C, G);
   float count = (float)P * g.width, v1 = 0, vx = 0;
   ENTRIES(g, i, c) {
@@ -76,13 +83,15 @@ KERNEL norm_grad(const float *x, const float *v, const float *stats, float *y, i
   }
   v1 = block_sum(v1) / count;
   vx = block_sum(vx) / count;
-  ENTRIES(g, i, c) y[i] = g.rstd * (v[i] - v1 - (x[i] - g.mean) * g.rstd * vx);
+  ENTRIES(g, i, c) y.set(i, g.rstd * (v[i] - v1 - (x[i] - g.mean) * g.rstd * vx));
 }
 REGISTER(norm_grad)
 
 // norm_grad2 is d/dx <h, J(x)·v>:
 // -(mean(hv) - mean(h)·mean(v) - hx·vx)·rstd²·xhat - rstd·(hx·J·v + vx·J·h), hx = mean(h·xhat), vx = mean(v·xhat).
-KERNEL norm_grad2(const float *x, const float *v, const float *h, const float *stats, float *y, int P, int C, int G) {
+KERNEL norm_grad2(const void *px, const void *pv, const void *ph, const float *stats, void *py, int P, int C, int G, unsigned narrow) {
+  source x(px, narrow, 0), v(pv, narrow, 1), h(ph, narrow, 2);
+  target y(py, narrow, 4);
   group g = group_with(stats, P, C, G);
   float count = (float)P * g.width, v1 = 0, vx = 0, h1 = 0, hx = 0, hv = 0;
   ENTRIES(g, i, c) {
@@ -100,7 +109,7 @@ KERNEL norm_grad2(const float *x, const float *v, const float *h, const float *s
   float e = block_sum(hv) / count - h1 * v1 - hx * vx;
   ENTRIES(g, i, c) {
     float xhat = (x[i] - g.mean) * g.rstd, jv = g.rstd * (v[i] - v1 - xhat * vx), jh = g.rstd * (h[i] - h1 - xhat * hx);
-    y[i] = -e * g.rstd * g.rstd * xhat - g.rstd * (vx * jh + hx * jv);
+    y.set(i, -e * g.rstd * g.rstd * xhat - g.rstd * (vx * jh + hx * jv));
   }
 }
 REGISTER(norm_grad2)
@@ -148,8 +157,10 @@ __device__ __forceinline__ pair channel_sums(const group &g, const float *weight
 }
 
 // norm_act_grad: the gradients of norm_act for x, A and B, each where it is not null, given g for the output.
-KERNEL __launch_bounds__(256) norm_act_grad(const float *x, const float *A, const float *B, const float *g, const float *stats,
-                                            float *dx, float *dA, float *dB, int P, int C, int G) {
+KERNEL __launch_bounds__(256) norm_act_grad(const void *px, const float *A, const float *B, const void *pg, const float *stats,
+                                            void *pdx, float *dA, float *dB, int P, int C, int G, unsigned narrow) {
+  source x(px, narrow, 0), g(pg, narrow, 3);
+  target dx(pdx, narrow, 5);
   group o = group_with(stats, P, C, G);
   i64 row = (i64)o.n * C;
   float count = (float)P * o.width;
@@ -157,19 +168,22 @@ KERNEL __launch_bounds__(256) norm_act_grad(const float *x, const float *A, cons
     float xhat = (x[i] - o.mean) * o.rstd, t = g[i] * silu1(xhat * A[row + c] + B[row + c]);
     return {t, t * xhat};
   });
-  if (!dx) return;
+  if (!pdx) return;
   float w1 = w.a / count, wx = w.b / count;
   ENTRIES(o, i, c) {
     float xhat = (x[i] - o.mean) * o.rstd, t = g[i] * silu1(xhat * A[row + c] + B[row + c]) * A[row + c];
-    dx[i] = o.rstd * (t - w1 - xhat * wx);
+    dx.set(i, o.rstd * (t - w1 - xhat * wx));
   }
 }
 REGISTER(norm_act_grad)
 
 // norm_act_grad2: the gradients of <h, dx> for x, A, B and g, each where it is not null. dx = J(x)·w, w = g·silu'(u)·A;
 // with q = J(x)·h, the gradient for u is du = g·silu''(u)·A·q, and that for x is J(x)·(A·du) + d/dx <h, J(x)·w>.
-KERNEL __launch_bounds__(256) norm_act_grad2(const float *x, const float *A, const float *B, const float *g, const float *h,
-                                             const float *stats, float *dx, float *dA, float *dB, float *dg, int P, int C, int G) {
+KERNEL __launch_bounds__(256) norm_act_grad2(const void *px, const float *A, const float *B, const void *pg, const void *ph,
+                                             const float *stats, void *pdx, float *dA, float *dB, void *pdg, int P, int C, int G,
+                                             unsigned narrow) {
+  source x(px, narrow, 0), g(pg, narrow, 3), h(ph, narrow, 4);
+  target dx(pdx, narrow, 6), dg(pdg, narrow, 9);
   group o = group_with(stats, P, C, G);
   i64 row = (i64)o.n * C;
   float count = (float)P * o.width, w1 = 0, wx = 0, h1 = 0, hx = 0, hw = 0;
@@ -211,8 +225,8 @@ KERNEL __launch_bounds__(256) norm_act_grad2(const float *x, const float *A, con
     float s1 = silu1(u) * a, w = g[i] * s1, v = g[i] * silu2(u) * a * q * a;
     float jw = o.rstd * (w - w1 - xhat * wx), jz = o.rstd * (v - z.a - xhat * z.b);
     // Both are read above, and may be overwritten by what is written here.
-    if (dx) dx[i] = jz - e * o.rstd * o.rstd * xhat - o.rstd * (wx * q + hx * jw);
-    if (dg) dg[i] = s1 * q;
+    if (pdx) dx.set(i, jz - e * o.rstd * o.rstd * xhat - o.rstd * (wx * q + hx * jw));
+    if (pdg) dg.set(i, s1 * q);
   }
 }
 REGISTER(norm_act_grad2)

@@ -1,21 +1,10 @@
-// tensor.h: matrix products by tensor cores. Operands are rounded to bfloat16 on their way to shared memory; sums are
-// float32. The instructions are those of sm_80; under g++ they are functions that compute the same.
+// tensor.h: matrix products by tensor cores. Operands are of bfloat16, or of float32 and rounded on their way to shared
+// memory; sums are float32. The instructions are those of sm_80; under g++ they are functions that compute the same.
 #pragma once
 #include "tile.h"
-
-typedef unsigned short bf16;
+#include "values.h"
 
 #ifdef __CUDACC__
-
-// bf16_pair is two numbers rounded to nearest, ties to even, the first in the low half.
-__device__ __forceinline__ unsigned bf16_pair(float low, float high) {
-  unsigned pair;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  return pair;
-}
-
-// bf16_nearest is v rounded.
-__device__ __forceinline__ float bf16_nearest(float v) { return __uint_as_float(bf16_pair(0, v)); }
 
 // load_fragment gives a warp 16 rows by 16 depths of shared memory: rows of depths if ALONG_K, else depths of rows. A
 // lane has rows lane/4 and 8 further (r[0], r[1]), each with depths 2·(lane%4) and the next, and the same 8 deeper.
@@ -42,30 +31,7 @@ __device__ __forceinline__ void multiply(float (&sum)[I][J][4], const unsigned (
     }
 }
 
-__device__ __forceinline__ void load_four(float (&to)[4], const float *from) {
-  float4 v = *(const float4 *)from;
-  to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
-}
-
-__device__ __forceinline__ void store_four(bf16 *to, const float (&v)[4]) {
-  *(uint2 *)to = make_uint2(bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]));
-}
-
 #else
-
-inline unsigned bf16_bits(float v) {
-  unsigned b;
-  memcpy(&b, &v, 4);
-  return v == v ? (b + 0x7fff + (b >> 16 & 1)) >> 16 : 0x7fff;
-}
-
-inline unsigned bf16_pair(float low, float high) { return bf16_bits(low) | bf16_bits(high) << 16; }
-
-inline float bf16_nearest(float v) {
-  unsigned b = bf16_pair(0, v);
-  memcpy(&v, &b, 4);
-  return v;
-}
 
 template <bool ALONG_K> void load_fragment(unsigned (&r)[4], const bf16 *from, int pitch) {
   int lane = threadIdx.x & 31;
@@ -100,57 +66,83 @@ template <int I, int J> void multiply(float (&sum)[I][J][4], const unsigned (&a)
     }
 }
 
-inline void load_four(float (&to)[4], const float *from) { memcpy(to, from, sizeof to); }
-
-inline void store_four(bf16 *to, const float (&v)[4]) {
-  for (int i = 0; i < 4; i++) to[i] = bf16_bits(v[i]);
-}
-
 #endif
 
-// panel is the part of an operand that a step of a tile multiplies, SIDE rows by DEPTH, in shared memory. The distance
-// of its lines lets eight of them be read at once.
-template <int SIDE, int DEPTH, bool ALONG_K> struct panel {
-  enum { PITCH = (ALONG_K ? DEPTH : SIDE) + 8, SIZE = (ALONG_K ? SIDE : DEPTH) * PITCH, FOURS = SIDE * DEPTH / 4 / 256 };
+__device__ __forceinline__ void load_four(float (&to)[4], const float *from) {
+  words<4> w = *(const words<4> *)from;
+  memcpy(to, &w, sizeof to);
+}
+
+__device__ __forceinline__ void store_four(bf16 *to, const float (&v)[4]) {
+  words<2> w = {{bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3])}};
+  *(words<2> *)to = w;
+}
+
+// run is 16 bytes of an operand: four numbers of float32 or eight of bfloat16, in registers.
+template <class T> struct run;
+
+template <> struct alignas(16) run<float> {
+  enum { LENGTH = 4 };
+  float v[4];
+  __device__ __forceinline__ void set(int i, const float *p) { v[i] = p ? *p : 0.0f; }
+  __device__ __forceinline__ void store(bf16 *to) const { store_four(to, v); }
+};
+
+template <> struct alignas(16) run<bf16> {
+  enum { LENGTH = 8 };
+  unsigned v[4];
+  __device__ __forceinline__ void set(int i, const bf16 *p) {
+    unsigned e = p ? *p : 0;
+    v[i / 2] = i % 2 ? v[i / 2] | e << 16 : e;
+  }
+  __device__ __forceinline__ void store(bf16 *to) const { *(words<4> *)to = *(const words<4> *)v; }
+};
+
+// panel is the part of an operand of type T that a step of a tile multiplies, SIDE rows by DEPTH, in shared memory. The
+// distance of its lines lets eight of them be read at once.
+template <int SIDE, int DEPTH, bool ALONG_K, class T> struct panel {
+  enum {
+    PITCH = (ALONG_K ? DEPTH : SIDE) + 8,
+    SIZE = (ALONG_K ? SIDE : DEPTH) * PITCH,
+    LENGTH = run<T>::LENGTH,
+    RUNS = SIDE * DEPTH / LENGTH / 256
+  };
 
   static __device__ __forceinline__ int index(int row, int k) { return ALONG_K ? row * PITCH + k : k * PITCH + row; }
 
-  // place is where in the panel the entries of four number j of a thread begin.
+  // place is where in the panel the entries of run number j of a thread begin.
   static __device__ __forceinline__ void place(int j, int &row, int &k) {
     int line = threadIdx.x + 256 * j;
-    row = ALONG_K ? line / (DEPTH / 4) : line % (SIDE / 4) * 4;
-    k = ALONG_K ? line % (DEPTH / 4) * 4 : line / (SIDE / 4);
+    row = ALONG_K ? line / (DEPTH / LENGTH) : line % (SIDE / LENGTH) * LENGTH;
+    k = ALONG_K ? line % (DEPTH / LENGTH) * LENGTH : line / (SIDE / LENGTH);
   }
 
   template <bool WHOLE, class Operand>
-  static __device__ __forceinline__ void fetch(float (&v)[FOURS][4], const Operand &o, int row, int rows, int k, int end) {
+  static __device__ __forceinline__ void fetch(run<T> (&v)[RUNS], const Operand &o, int row, int rows, int k, int end) {
     UNROLL
-    for (int j = 0; j < FOURS; j++) {
+    for (int j = 0; j < RUNS; j++) {
       int r, d;
       place(j, r, d);
       r += row, d += k;
       if (WHOLE) {
-        const float *p = r < rows && d < end ? o.entry(r, d) : nullptr;
-        if (p)
-          load_four(v[j], p);
-        else
-          v[j][0] = v[j][1] = v[j][2] = v[j][3] = 0;
+        const T *p = r < rows && d < end ? o.entry(r, d) : nullptr;
+        v[j] = p ? *(const run<T> *)p : run<T>{};
       } else {
-        for (int i = 0; i < 4; i++) {
-          const float *p = r < rows && d < end ? o.entry(r, d) : nullptr;
-          v[j][i] = p ? *p : 0.0f;
+        UNROLL
+        for (int i = 0; i < LENGTH; i++) {
+          v[j].set(i, r < rows && d < end ? o.entry(r, d) : nullptr);
           (ALONG_K ? d : r)++;
         }
       }
     }
   }
 
-  static __device__ __forceinline__ void store(bf16 *to, const float (&v)[FOURS][4]) {
+  static __device__ __forceinline__ void store(bf16 *to, const run<T> (&v)[RUNS]) {
     UNROLL
-    for (int j = 0; j < FOURS; j++) {
+    for (int j = 0; j < RUNS; j++) {
       int r, d;
       place(j, r, d);
-      store_four(to + index(r, d), v[j]);
+      v[j].store(to + index(r, d));
     }
   }
 };
@@ -162,8 +154,8 @@ template <int S> struct tensor_tiles {
   // product is as that of float_tiles.
   template <class A, class B, class Out>
   static __device__ __forceinline__ void product(const A &a, const B &b, int m, int n, int rows, int columns, int k, int end, Out out) {
-    alignas(16) __shared__ bf16 at[2][panel<S, DEPTH, A::along_k>::SIZE];
-    alignas(16) __shared__ bf16 bt[2][panel<S, DEPTH, B::along_k>::SIZE];
+    alignas(16) __shared__ bf16 at[2][panel<S, DEPTH, A::along_k, typename A::type>::SIZE];
+    alignas(16) __shared__ bf16 bt[2][panel<S, DEPTH, B::along_k, typename B::type>::SIZE];
     float sum[I][J][4] = {};
     int lane = threadIdx.x & 31, r0 = (threadIdx.x >> 5) / 4 * (S / 2), c0 = (threadIdx.x >> 5) % 4 * (S / 4);
     if (a.whole() && b.whole())
@@ -175,9 +167,9 @@ template <int S> struct tensor_tiles {
       UNROLL
       for (int j = 0; j < J; j++)
         UNROLL
-        for (int e = 0; e < 4; e++) {
-          int r = m + r0 + 16 * i + lane / 4 + e / 2 * 8, c = n + c0 + 8 * j + lane % 4 * 2 + e % 2;
-          if (r < rows && c < columns) out(r, c, sum[i][j][e]);
+        for (int e = 0; e < 4; e += 2) {
+          int r = m + r0 + 16 * i + lane / 4 + e / 2 * 8, c = n + c0 + 8 * j + lane % 4 * 2;
+          if (r < rows && c < columns) out(r, c, sum[i][j] + e, c + 1 < columns ? 2 : 1);
         }
   }
 
@@ -185,9 +177,10 @@ template <int S> struct tensor_tiles {
   template <bool WHOLE, class A, class B, class PA, class PB>
   static __device__ __forceinline__ void steps(PA &at, PB &bt, float (&sum)[I][J][4], const A &a, const B &b, int m, int n, int rows,
                                                int columns, int k, int end, int r0, int c0) {
-    using X = panel<S, DEPTH, A::along_k>;
-    using Y = panel<S, DEPTH, B::along_k>;
-    float x[X::FOURS][4], y[Y::FOURS][4];
+    using X = panel<S, DEPTH, A::along_k, typename A::type>;
+    using Y = panel<S, DEPTH, B::along_k, typename B::type>;
+    run<typename A::type> x[X::RUNS];
+    run<typename B::type> y[Y::RUNS];
     X::template fetch<WHOLE>(x, a, m, rows, k, end);
     Y::template fetch<WHOLE>(y, b, n, columns, k, end);
     for (int turn = 0; k < end; k += DEPTH, turn ^= 1) {

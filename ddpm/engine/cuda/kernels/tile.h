@@ -1,8 +1,10 @@
 // tile.h: matrix products by tiles, a block of 256 threads each. Products and convolutions differ in where the entries
 // of their operands are. An operand is a struct with
+//   type           of its entries: float, or bf16 for tensor cores
 //   entry(row, k)  where an entry is, null where there is none and it counts as zero
 //   along_k        whether neighbours along k lie side by side; else those along the rows do
-//   whole()        whether entries lie in fours that all are or are not, at addresses that are multiples of 16
+//   whole()        whether entries lie in runs of 16 bytes that all are or are not, at multiples of 16
+// What becomes of a product is up to a function out(row, column, sums, n) of n sums side by side.
 // Rows and depths are below 2^31.
 #pragma once
 #include "portable.h"
@@ -21,7 +23,8 @@ struct divisor {
   }
 };
 
-__device__ __forceinline__ bool in_fours(const float *p, int n) { return n % 4 == 0 && (size_t)p % 16 == 0; }
+// in_runs tells whether lines of n entries at p are whole runs.
+template <class T> __device__ __forceinline__ bool in_runs(const T *p, i64 n) { return n * sizeof(T) % 16 == 0 && (size_t)p % 16 == 0; }
 
 // float_tiles computes with float32 numbers.
 struct float_tiles {
@@ -38,8 +41,7 @@ struct float_tiles {
     }
   }
 
-  // product computes one tile of a·b over depths [k, end) and hands its entries to out(row, column, sum). A thread has
-  // 4x4 of them.
+  // product computes one tile of a·b over depths [k, end) and hands its entries to out. A thread has 4x4 of them.
   template <class A, class B, class Out>
   static __device__ __forceinline__ void product(const A &a, const B &b, int m, int n, int rows, int columns, int k, int end, Out out) {
     __shared__ float at[DEPTH][PITCH], bt[DEPTH][PITCH];
@@ -59,6 +61,6 @@ struct float_tiles {
     }
     for (int i = 0; i < 4; i++)
       for (int j = 0; j < 4; j++)
-        if (m + r0 + i < rows && n + c0 + j < columns) out(m + r0 + i, n + c0 + j, sum[i][j]);
+        if (m + r0 + i < rows && n + c0 + j < columns) out(m + r0 + i, n + c0 + j, &sum[i][j], 1);
   }
 };
