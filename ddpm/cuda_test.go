@@ -5,8 +5,10 @@ package ddpm_test
 import (
 	"fmt"
 	"math"
+	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"ddpmlab/ddpm"
@@ -72,6 +74,50 @@ func TestCUDABFloat16Losses(t *testing.T) {
 				plain = fmt.Sprint(got["grad_norm"])
 			}
 		})
+	}
+}
+
+// With cuDNN, of which `make test-cuda` has a double, it trains as with our own kernels, nearly;
+// and to the bit when that fails as the graph of an iteration is recorded.
+func TestCUDALibraryLosses(t *testing.T) {
+	fake := os.Getenv("FAKE_CUDNN")
+	if fake == "" {
+		t.Skip("run by `make test-cuda`")
+	}
+	cfg := tinyConfig()
+	cfg.Model.Channels, cfg.Model.HeadChannels, cfg.Iterations, cfg.Precision = 16, 16, 4, ddpm.BFloat16
+	v := ddpm.InputPerturbation(0.1)
+	own, err := cuda.Open(cuda.Options{Own: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	_, want := train(t, cfg, v, ddpm.WithDevice(own))
+
+	t.Setenv("DDPMLAB_CUDNN", fake)
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	var said []string
+	d, err := cuda.Open(cuda.Options{Log: func(line string) { said = append(said, line) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	_, got := train(t, cfg, v, ddpm.WithDevice(d))
+	for i, w := range want["loss"] {
+		if d := math.Abs(got["loss"][i]-w) / w; !(d <= 0.02) {
+			t.Errorf("loss %d = %.6g, want %.6g", i, got["loss"][i], w)
+		}
+	}
+	if slices.Equal(got["grad_norm"], want["grad_norm"]) || len(said) > 0 {
+		t.Errorf("cuDNN is not used: norms %v; it says %q", got["grad_norm"], said)
+	}
+	t.Setenv("FAKECUDNN_FAULT", "later 3")
+	_, got = train(t, cfg, v, ddpm.WithDevice(d))
+	if !slices.Equal(got["loss"], want["loss"]) || !slices.Equal(got["grad_norm"], want["grad_norm"]) {
+		t.Errorf("losses %v, with our own kernels %v", got["loss"], want["loss"])
+	}
+	if len(said) != 1 || !strings.Contains(said[0], "cuDNN is not used: ") {
+		t.Errorf("it says %q, want why cuDNN is not used, once", said)
 	}
 }
 

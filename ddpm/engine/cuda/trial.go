@@ -68,14 +68,19 @@ func (l *library) trial(j job, p *cudnn.Plan) (e *exec, err error) {
 	if err != nil {
 		return nil, errors.Join(err, s.mem.free())
 	}
-	for _, m := range e.arena { // what is not computed is no number
+	return e, e.prepare()
+}
+
+// prepare fills the inputs of a trial with noise, and all else with what is no number.
+func (e *exec) prepare() (err error) {
+	for _, m := range e.arena {
 		err = errors.Join(err, cu.MemsetD8(m.at, 0xff, 4*int64(m.floats)))
 	}
-	for i, v := range program.Inputs {
-		n := program.Values[v].Size()
-		err = errors.Join(err, l.d.queue(each("noise", n, e.at(v), int64(n), uint32(i)<<28)))
+	for i, v := range e.prog.Inputs {
+		n := e.prog.Values[v].Size()
+		err = errors.Join(err, e.d.queue(each("noise", n, e.at(v), int64(n), uint32(i)<<28)))
 	}
-	return e, err
+	return err
 }
 
 // end gives back what a trial has.
@@ -133,7 +138,9 @@ func (e *exec) once() (seconds float64, err error) {
 // bfloat16; in float32 sums are in another order, or of transforms.
 var bounds = map[cudnn.Type]float32{cudnn.BFloat16: 1.0 / 256, cudnn.Float32: 2e-4}
 
-// check compares plan p with our own kernel, as it is recorded and launched in a graph.
+// check compares plan p with our own kernel, as it is recorded and launched in a graph, after
+// it has been launched directly: the library may load code when it first executes a plan,
+// which cannot be recorded.
 func (l *library) check(j job, p *cudnn.Plan) (err error) {
 	want, err := l.trial(j, nil)
 	if want == nil {
@@ -145,7 +152,7 @@ func (l *library) check(j job, p *cudnn.Plan) (err error) {
 		return errors.Join(err, more)
 	}
 	defer func() { err = errors.Join(err, got.end()) }()
-	if err = errors.Join(err, more, want.queue()); err != nil {
+	if err = errors.Join(err, more, want.queue(), got.queue(), l.d.stream.Synchronize(), got.prepare()); err != nil {
 		return err
 	}
 	g, err := cudrv.Capture(l.d.stream, got.queue)

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <dlfcn.h>
 #include <map>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -42,6 +43,7 @@ template <class F> static F driver(const char *name) {
 
 struct handle {
   void *stream;
+  std::set<int> loaded; // ways with the kind of convolution: code is loaded when it is first executed, which cannot be recorded
 };
 
 // way is a way to compute a convolution. It has a note that is not -1, and takes longer than the others if FAKECUDNN_SLOW
@@ -107,7 +109,7 @@ API int cudnnCreate(void **h) {
   void *context = nullptr;
   driver<int (*)(void **)>("cuCtxGetCurrent")(&context);
   if (!context || fault("create")) return fail(not_initialized, "no context on this thread");
-  *h = new handle{nullptr};
+  *h = new handle{};
   return ok;
 }
 API int cudnnDestroy(void *h) { return delete (handle *)h, ok; }
@@ -272,13 +274,16 @@ API int cudnnBackendExecute(void *h, void *of, void *with) {
   void *stream = ((handle *)h)->stream;
   int capturing = 0;
   driver<int (*)(void *, int *)>("cuStreamIsCapturing")(stream, &capturing);
+  const descriptor *operation = p->part(401)->part(201)->part(801);
+  bool fresh = ((handle *)h)->loaded.insert(100 * p->index + operation->kind).second;
+  if (fresh && capturing) return fail(execution_failed, "engine %d loads code while the stream captures", by.engine);
   int after = 0;
   if (const char *f = getenv("FAKECUDNN_FAULT"); f && sscanf(f, "later %d", &after) == 1 && executed++ >= after)
     return fail(execution_failed, "engine %d does not run", by.engine);
   if (!after) executed = 0;
   if (by.does == way::fails || fault("execute") || (capturing && fault("capture")))
     return fail(execution_failed, "engine %d does not run", by.engine);
-  const descriptor *operation = p->part(401)->part(201)->part(801), *c = operation->part(operation->kind == forward ? 702 : operation->kind == data_gradient ? 708 : 714);
+  const descriptor *c = operation->part(operation->kind == forward ? 702 : operation->kind == data_gradient ? 708 : 714);
   int first = operation->kind == forward ? 703 : operation->kind == data_gradient ? 709 : 715;
   std::map<int64_t, array> operands;
   auto ids = given->all<int64_t>(1000);
