@@ -3,6 +3,8 @@
 package ddpm_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/engine/cuda"
 	"ddpmlab/ddpm/engine/ref"
+	"ddpmlab/internal/display"
 )
 
 // newCUDA is the GPU; `make test-cuda` runs these tests on the fake one.
@@ -125,16 +128,42 @@ func TestCUDALibraryLosses(t *testing.T) {
 func TestCUDAResume(t *testing.T) {
 	d := newCUDA(t)
 	cfg := tinyConfig()
-	v := ddpm.InputPerturbation(0.1)
-	whole, _ := train(t, cfg, v)
-	for name, devices := range map[string][2]engine.Device{"cuda then cpu": {d, newCPU(t, 1)}, "cpu then cuda": {newCPU(t, 1), d}} {
-		half := cfg
-		half.Iterations = 5
-		c, _ := train(t, half, v, ddpm.WithDevice(devices[0]))
-		c, _ = train(t, cfg, v, ddpm.WithDevice(devices[1]), ddpm.WithResume(c))
-		for i, a := range [][2][]float32{{c.Weights, whole.Weights}, {c.EMA, whole.EMA}, {c.Moment1, whole.Moment1}, {c.Moment2, whole.Moment2}} {
-			if e := relative(a[0], a[1]); !(e < 1e-3) {
-				t.Errorf("%s: array %d differs by %.2g of its norm from a run on the processor alone", name, i, e)
+	cfg.EvalSamples = 0
+	everything, v := full()
+	everything.T, everything.SamplingSteps, everything.Batch, everything.MicroBatch, everything.Iterations = 2, 2, 8, 4, 6
+	everything.Model.Size, everything.Model.Attention, everything.Anneal = 4, []int{2}, false // to an end that half of it has not
+	for _, tt := range []struct {
+		name string
+		cfg  ddpm.Config
+		v    ddpm.Variant
+		data data.Set
+	}{
+		{"ADM-WD", cfg, ddpm.WeightDecay(0.03), stripes{}},
+		{"DDPM-IP", cfg, ddpm.InputPerturbation(0.1), stripes{}},
+		{"everything", everything, v, tinyImages{}}, // with GP, and micro-batches
+	} {
+		whole, _ := train(t, tt.cfg, tt.v, ddpm.WithData(tt.data))
+		for name, devices := range map[string][2]engine.Device{"cuda then cpu": {d, newCPU(t, 1)}, "cpu then cuda": {newCPU(t, 1), d}} {
+			half := tt.cfg
+			half.Iterations /= 2
+			c, _ := train(t, half, tt.v, ddpm.WithDevice(devices[0]), ddpm.WithData(tt.data))
+			c, _ = train(t, tt.cfg, tt.v, ddpm.WithDevice(devices[1]), ddpm.WithResume(c), ddpm.WithData(tt.data))
+			arrays := [][2][]float32{{c.Weights, whole.Weights}, {c.EMA, whole.EMA}, {c.Moment1, whole.Moment1}, {c.Moment2, whole.Moment2}}
+			for i, e := range c.ExtraEMA {
+				arrays = append(arrays, [2][]float32{e, whole.ExtraEMA[i]})
+			}
+			for i, a := range arrays {
+				if e := relative(a[0], a[1]); !(e < 1e-3) {
+					t.Errorf("%s, %s: array %d differs by %.2g of its norm from a run on the processor alone", tt.name, name, i, e)
+				}
+			}
+			if !slices.Equal(c.TimeCounts, whole.TimeCounts) {
+				t.Errorf("%s, %s: losses by t are %v, want %v", tt.name, name, c.TimeCounts, whole.TimeCounts)
+			}
+			for i, l := range c.TimeLosses {
+				if !(math.Abs(float64(l-whole.TimeLosses[i])) <= 1e-3) {
+					t.Errorf("%s, %s: loss %d of the time sampler is %v, want %v", tt.name, name, i, l, whole.TimeLosses[i])
+				}
 			}
 		}
 	}
@@ -158,14 +187,14 @@ type scaledByHost struct{ byHost }
 
 func (scaledByHost) HalfRange() bool { return true }
 
-// spoiled is stripes with some infinite pixels.
+// spoiled is a data set with some infinite pixels.
 type spoiled struct {
-	tinyImages
+	data.Set
 	bad []int
 }
 
 func (s spoiled) Read(i int, dst []float32) error {
-	err := s.tinyImages.Read(i, dst)
+	err := s.Set.Read(i, dst)
 	if slices.Contains(s.bad, i) {
 		dst[7] = float32(math.Inf(1))
 	}
@@ -191,18 +220,15 @@ func TestCUDABatches(t *testing.T) {
 	}
 	cfg, v := full()
 	cfg.Data, cfg.Model.Size, cfg.Model.Attention = small.Data, small.Model.Size, small.Model.Attention
-	cfg.T, cfg.SamplingSteps, cfg.Iterations = 2, 2, 9 // with ten losses of each t, the sampler begins
+	cfg.T, cfg.SamplingSteps, cfg.Batch, cfg.MicroBatch, cfg.Iterations = 2, 2, 8, 4, 4 // with ten losses of each t, the sampler begins
 	all = append(all, training{name: "everything", cfg: cfg, v: v})
-	cfg.Iterations = 2
+	cfg.Iterations = 1
 	all = append(all, training{name: "everything scaled", cfg: cfg, v: v, half: true})
-	once := small
-	once.Iterations = 1
-	all = append(all, training{name: "exact", cfg: once, v: ddpm.Variant{GradPenalty: 1e-3, GradPenaltyMode: ddpm.Exact}})
 	c, _ := train(t, small, ddpm.ADM(), ddpm.WithDevice(d), ddpm.WithData(tinyImages{}))
 	c.LossScale = 1e39
 	small.Iterations = 8
 	all = append(all, training{name: "scaled too much", cfg: small, half: true, opts: []ddpm.Option{ddpm.WithResume(c)}})
-	all = append(all, training{name: "spoiled", cfg: small, opts: []ddpm.Option{ddpm.WithData(spoiled{bad: []int{3}})}})
+	all = append(all, training{name: "spoiled", cfg: small, opts: []ddpm.Option{ddpm.WithData(spoiled{tinyImages{}, []int{3}})}})
 	small.Batch, small.Iterations, small.Flip = 9, 2, false
 	all = append(all, training{name: "a batch of all", cfg: small})
 	for _, tt := range all {
@@ -237,6 +263,91 @@ type tinyImages struct{ stripes }
 
 func (tinyImages) Len() int             { return 9 }
 func (tinyImages) Shape() (h, w, c int) { return 4, 4, 1 }
+
+// stopper ends a context when a loss of some iteration is recorded.
+type stopper struct {
+	record
+	at   int64
+	stop func()
+}
+
+func (s stopper) Record(step int64, key string, v float64) {
+	if step == s.at && key == "loss" {
+		s.stop()
+	}
+	s.record.Record(step, key, v)
+}
+
+// A training that is cancelled keeps all iterations that were recorded, and goes on as if it had
+// not been; one that diverges ends in the state and with the words of the processor's.
+func TestCUDAStops(t *testing.T) {
+	d := newCUDA(t)
+	cfg := tinyConfig()
+	cfg.Iterations, cfg.EvalSamples, cfg.ExtraEMA = 30, 0, []float64{0.5}
+	whole, want := train(t, cfg, ddpm.InputPerturbation(0.1), ddpm.WithDevice(d))
+	ctx, cancel := context.WithCancel(t.Context())
+	r := stopper{record{}, 9, cancel}
+	c, err := ddpm.Train(ctx, cfg, ddpm.InputPerturbation(0.1), ddpm.WithDevice(d), ddpm.WithData(stripes{}), ddpm.WithRecorder(r))
+	if !errors.Is(err, context.Canceled) || c == nil || c.Step < 9 || c.Step == 30 || !strings.Contains(err.Error(), fmt.Sprintf("after %d of 30 iterations", c.Step)) {
+		t.Fatalf("a cancelled training: %v, in the state %+v", err, c)
+	}
+	if got := r.record["loss"]; !slices.Equal(got, want["loss"][:c.Step]) {
+		t.Errorf("%d losses recorded until iteration %d, or other ones", len(got), c.Step)
+	}
+	if again, _ := train(t, cfg, ddpm.InputPerturbation(0.1), ddpm.WithDevice(d), ddpm.WithResume(c)); again.SHA256() != whole.SHA256() {
+		t.Error("resumed, it ends in another state")
+	}
+
+	cfg.MaxBadSteps = 2
+	diverge := func(d engine.Device) (*ddpm.Checkpoint, string, record) {
+		r := record{}
+		c, err := ddpm.Train(t.Context(), cfg, ddpm.ADM(), ddpm.WithDevice(d), ddpm.WithData(spoiled{stripes{}, []int{2, 8, 13, 14, 22, 31, 38}}), ddpm.WithRecorder(r))
+		if !errors.Is(err, ddpm.ErrDiverged) {
+			t.Fatalf("training on spoiled images: %v", err)
+		}
+		delete(r, "images_per_s")
+		return c, err.Error(), r
+	}
+	c, text, series := diverge(d)
+	host, hostText, hostSeries := diverge(byHost{d})
+	if c.SHA256() != host.SHA256() || text != hostText || !reflect.DeepEqual(series, hostSeries) || c.Step == 0 {
+		t.Errorf("diverged at %d with %q, want %d with %q; recorded is %v, want %v", c.Step, text, host.Step, hostText, series, hostSeries)
+	}
+}
+
+// many is stripes, so many of them that there is no room for them on the fake GPU.
+type many struct{ stripes }
+
+func (many) Len() int { return 1 << 17 }
+
+func (m many) Read(i int, dst []float32) error { return m.stripes.Read(i%1000, dst) }
+
+// Images for which there is no room are copied as they are needed, and somebody says so; one that
+// cannot be read ends the training after those before it.
+func TestCUDAImages(t *testing.T) {
+	t.Setenv("FAKECUDA_MEMORY_MB", "64")
+	d := newCUDA(t)
+	cfg := tinyConfig()
+	cfg.EvalSamples = 0
+	rec := &display.Recording{}
+	got, err := ddpm.Train(display.NewContext(t.Context(), rec), cfg, ddpm.ADM(), ddpm.WithDevice(d), ddpm.WithData(many{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := train(t, cfg, ddpm.ADM(), ddpm.WithDevice(byHost{d}), ddpm.WithData(many{}))
+	if got.SHA256() != want.SHA256() {
+		t.Errorf("the checkpoints differ: weights by %.2g of their norm", relative(got.Weights, want.Weights))
+	}
+	const note = "131072 images of the data set take 33.6 MB of GPU memory, more than half of the "
+	if p, _ := rec.Last(); d.Name() == "cuda "+cuda.FakeName && (!strings.HasPrefix(p.Note, note) || !strings.HasSuffix(p.Note, "; images are copied for each iteration")) {
+		t.Errorf("the display says %q, want %q", p.Note, note)
+	}
+	torn, err := ddpm.Train(t.Context(), cfg, ddpm.ADM(), ddpm.WithDevice(d), ddpm.WithData(stripes{bad: 30}))
+	host, hostErr := ddpm.Train(t.Context(), cfg, ddpm.ADM(), ddpm.WithDevice(byHost{d}), ddpm.WithData(stripes{bad: 30}))
+	if err == nil || err.Error() != hostErr.Error() || torn.SHA256() != host.SHA256() {
+		t.Errorf("on damaged images: %v in the state of iteration %d, want %v in that of %d", err, torn.Step, hostErr, host.Step)
+	}
+}
 
 // Bytes stay bytes on the GPU.
 func TestCUDABytes(t *testing.T) {
