@@ -48,7 +48,8 @@ func WithThreads(n int) Option { return func(o *options) { o.threads = n } }
 // 6's part), "vb" (the bound of Hybrid, in bits, before its factor) and "jacobian" (Eq. 9's
 // norm before its factor); at iterations that are skipped "skipped", their number so far,
 // alone; on a device with the range of float16 "lg_loss_scale", log2 of the loss scale; at
-// evaluations "ema_rate", and the scores of WithEvaluation.
+// evaluations "ema_rate", and the scores of WithEvaluation. A device that makes iterations by
+// itself tells of up to 64, or half a second's, at a time; their rate is one.
 func WithRecorder(r Recorder) Option { return func(o *options) { o.recorder = r } }
 
 // WithCheckpoints calls save with a copy of the run every so many iterations (0:

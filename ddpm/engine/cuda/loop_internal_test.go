@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"ddpmlab/ddpm/engine"
+	"ddpmlab/ddpm/engine/cuda/cudrv"
 	"ddpmlab/ddpm/engine/grad"
 	"ddpmlab/ddpm/engine/op"
 	"ddpmlab/ddpm/philox"
@@ -194,6 +195,39 @@ func TestLoopDraws(t *testing.T) {
 	}
 }
 
+// Normal numbers are the processor's, to the bit, far into the tails too.
+func TestNormals(t *testing.T) {
+	d := open(t)
+	const n = 1<<18 + 3
+	got, want := make([]float32, n), make([]float32, n)
+	philox.Stream(testKey("eps")).Normals(want, testStep, 5)
+	err := d.do(func() error {
+		m, err := d.allocate(alignUp(2*controls) + n)
+		if err != nil {
+			return err
+		}
+		control := [controls]float64{8: testStep}
+		at := m.pointer(alignUp(2 * controls))
+		blocks := ceilDiv(n, 4)
+		return errors.Join(
+			cudrv.Upload(m.at, control[:]),
+			d.launch(each("draw_normals", blocks, m.at, at, int64(blocks), int64(n), int64(blocks), uint32(5), testKey("eps")[0], testKey("eps")[1])),
+			d.wait(), cudrv.Download(got, at), m.free(),
+		)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("number %d is %v, want %v", i, got[i], want[i])
+		}
+	}
+	if slices.Max(want) < 4.3 || slices.Min(want) > -4.3 {
+		t.Errorf("numbers from %v to %v are not far enough", slices.Min(want), slices.Max(want))
+	}
+}
+
 // sameUpdates compares the state after three iterations with that of updates by themselves.
 func sameUpdates(t *testing.T, d *device, l engine.Loop, s engine.State, out []engine.Outcome) {
 	t.Helper()
@@ -335,23 +369,34 @@ func TestLoopSkips(t *testing.T) {
 		t.Error("an iteration after a bad one changes nothing")
 	}
 	// It is the first update, whatever was skipped before it.
-	s.Set(engine.Weights, before)
-	for _, a := range []engine.Array{engine.Moment1, engine.Moment2, engine.EMA} {
-		s.Set(a, make([]float32, s.Len()))
+	reset := func() {
+		s.Set(engine.Weights, before)
+		for _, a := range []engine.Array{engine.Moment1, engine.Moment2, engine.EMA} {
+			s.Set(a, make([]float32, s.Len()))
+		}
 	}
+	reset()
 	its := images(false)
 	its[0].Update.LR = 0.01 / 2 // of the second of the two
 	run(its, g)
 	if !slices.Equal(weights(), after) {
 		t.Errorf("the update after a skipped iteration differs by %.2g from a first one", distance(weights(), after))
 	}
+	// Bad ones that are not in a row are not counted together.
+	reset()
+	run(images(true, false, true), g)
+	after = weights()
+	reset()
+	if run(images(true, false, true, false), g); slices.Equal(weights(), after) {
+		t.Error("two bad iterations with a good one between them end the Run")
+	}
 	// Of a gradient that is not finite, with a loss that is.
 	s.Set(engine.Weights, slices.Repeat([]float32{1e18}, s.Len()))
-	g.Scale, g.MostBad = 1e-30, 2
-	g.Floor = g.Scale / 2
-	out := run(images(false, false, false), g)
+	g.Scale = 1e-30
+	g.Floor = g.Scale / 4
+	out := run(images(false, false, false, false), g)
 	each := len(out[0].Outputs) / testParts
-	for k, want := range []float64{g.Scale, g.Floor, g.Floor} {
+	for k, want := range []float64{g.Scale, g.Scale / 2, g.Floor, g.Floor} {
 		if got := out[k].Outputs[each-2*testMicro]; got != float32(want) || !math.IsInf(out[k].Norm, 1) {
 			t.Errorf("iteration %d: scale %v, norm %v; want %v and an infinite one", k, got, out[k].Norm, want)
 		}
