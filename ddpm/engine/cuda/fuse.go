@@ -17,7 +17,7 @@ type task struct {
 	in  []int
 	out []int // more than one for a group of siblings; none where one is not wanted
 	// What is added on the way out of a product: a value a channel, and a value of
-	// the output's size; none if there is none.
+	// the output's size, also of a normalisation's gradient; none if there is none.
 	bias, add int
 }
 
@@ -59,8 +59,9 @@ type fuser struct {
 }
 
 // fuse returns the tasks of p in order, and the root of each value. Reshapes go
-// away; a bias or another addend of a product is added as the product is written;
-// the gradients of a normalisation for all its inputs are one task.
+// away; a bias or another addend of a product, and what is added to a normalisation's
+// gradient, is added as that is written; the gradients of a normalisation for all its
+// inputs are one task.
 func fuse(p *engine.Program) (tasks []*task, root []int) {
 	f := &fuser{prog: p, root: make([]int, len(p.Values)), maker: make([]*task, len(p.Values)), uses: make([]int, len(p.Values))}
 	for v := range f.root {
@@ -128,6 +129,10 @@ func (f *fuser) fuseAdd(s engine.Step) bool {
 			t.bias = f.takeBias(other)
 		case t.add == none && f.takesAddend(t.op):
 			t.add = other
+		case t.add == none && isNormGrad(t) && x == t.out[0] && f.precedes(other, t):
+			t.add = other
+			f.maker[x], f.maker[s.Out], t.out[0] = nil, t, s.Out
+			return true
 		default:
 			continue
 		}
@@ -137,6 +142,17 @@ func (f *fuser) fuseAdd(s engine.Step) bool {
 		return true
 	}
 	return false
+}
+
+// isNormGrad tells whether t is the gradients of a normalisation.
+func isNormGrad(t *task) bool {
+	return t.op.Kind == op.KindGroupNorm1 || t.op.Kind >= op.KindGNActDX && t.op.Kind <= op.KindGNActDB
+}
+
+// precedes tells whether v is computed before t, which stays where it is.
+func (f *fuser) precedes(v int, t *task) bool {
+	m := f.maker[v]
+	return m == nil || slices.Index(f.tasks, m) < slices.Index(f.tasks, t)
 }
 
 func takesBias(o *op.Op) bool {

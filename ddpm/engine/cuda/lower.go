@@ -145,7 +145,7 @@ func (l *lowering) groupwise(kernel string, t *task, args ...any) {
 
 func lowerNormGrad(l *lowering, t *task) {
 	stats := l.statsOf(t)
-	l.groupwise("norm_grad", t, l.value(t.in[0]), l.value(t.in[1]), stats, l.output(t.out[0], t.in...))
+	l.groupwise("norm_grad", t, l.value(t.in[0]), l.value(t.in[1]), stats, l.output(t.out[0], append(t.in, t.addend())...), l.value(t.add))
 }
 
 func lowerNormGrad2(l *lowering, t *task) {
@@ -155,7 +155,7 @@ func lowerNormGrad2(l *lowering, t *task) {
 
 func lowerNormActGrad(l *lowering, t *task) {
 	stats := l.statsOf(t)
-	l.groupwise("norm_act_grad", t, append(l.values(t.in), stats, l.output(t.out[0]), l.output(t.out[1]), l.output(t.out[2]))...)
+	l.groupwise("norm_act_grad", t, append(l.values(t.in), stats, l.output(t.out[0], t.addend()), l.output(t.out[1]), l.output(t.out[2]), l.value(t.add))...)
 }
 
 func lowerNormActGrad2(l *lowering, t *task) {

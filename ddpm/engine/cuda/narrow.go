@@ -48,7 +48,11 @@ func (t *task) keeps(p engine.Precision) kept {
 	case o.Kind == op.KindSum:
 		return kept{in: btou(o.Axes() == op.PerChannel || o.Axes() == op.PerSampleChannel)}
 	}
-	return keeps[t.op.Kind]
+	k := keeps[t.op.Kind]
+	if t.add != none { // the stream's gradient
+		k.out = 0
+	}
+	return k
 }
 
 // narrowValues marks, by root, the values that are kept in bfloat16, in half the memory: of

@@ -3,7 +3,9 @@
 package cuda
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"gorgonia.org/tensor"
@@ -28,6 +30,18 @@ func narrowCases() []optest.Case {
 	add("scale", op.KindScale, func(in []*op.Node) *op.Node { return op.Scale(in[0], -0.7) }, x)
 	add("sum over images and pixels", op.KindSum, func(in []*op.Node) *op.Node { return op.Sum(in[0], op.PerChannel, 0) }, x)
 	add("sum over pixels", op.KindSum, func(in []*op.Node) *op.Node { return op.Sum(in[0], op.PerSampleChannel, 0) }, x)
+	for _, c := range [][2]int{{32, 8}, {18, 3}} { // channels and groups
+		s, ab := tensor.Shape{3, 4, 6, c[0]}, tensor.Shape{3, c[0]}
+		act := func(in []*op.Node) *op.Node { return op.GNAct(in[0], in[1], in[2], c[1]) }
+		norm := func(in []*op.Node) *op.Node { return op.GroupNorm(in[0], c[1]) }
+		add(fmt.Sprint("gnact of ", c), op.KindGNAct, act, s, ab, ab)
+		add(fmt.Sprint("gnactDX and an addend of ", c), op.KindGNActDX, func(in []*op.Node) *op.Node {
+			return op.Add(in[4], gradOf(0, act)(in[:4]))
+		}, s, ab, ab, s, s)
+		add(fmt.Sprint("groupnorm1 and an addend of ", c), op.KindGroupNorm1, func(in []*op.Node) *op.Node {
+			return op.Add(gradOf(0, norm)(in[:2]), in[2])
+		}, s, s, s)
+	}
 	add("linear", op.KindMatMul, func(in []*op.Node) *op.Node { return op.MatMul(in[0], in[1], false, false) }, tensor.Shape{1, 77, 24}, tensor.Shape{1, 24, 19})
 	add("linear, gradient for x", op.KindMatMul, func(in []*op.Node) *op.Node { return op.MatMul(in[0], in[1], false, true) },
 		tensor.Shape{1, 77, 24}, tensor.Shape{1, 19, 24})
@@ -83,10 +97,13 @@ func TestNarrowAgainstRef(t *testing.T) {
 		}
 		task := tasks[i]
 		kept := task.keeps(p.Precision)
-		if kept.in == 0 {
+		if kept.in == 0 && task.add == none {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
+			if strings.Contains(c.Name, "an addend") && task.add == none {
+				t.Errorf("%v adds nothing", task)
+			}
 			for i, v := range task.in {
 				if may := kept.in>>i&1 == 1; may != narrow[v] && (!kept.follower || narrow[task.out[0]]) {
 					t.Errorf("%v: operand %d is in bfloat16: %v, want %v", task, i, narrow[v], may)

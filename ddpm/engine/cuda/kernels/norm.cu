@@ -64,6 +64,25 @@ REGISTER(normalise)
 KERNEL norm_act(const void *px, const float *stats, const float *A, const float *B, void *py, i64 n, int P, int C, int G, unsigned narrow) {
   source x(px, narrow, 0);
   target y(py, narrow, 4);
+  if (C % 4 == 0 && n <= 0x7fffffff) { // four channels a thread, and no division of 64 bits
+    unsigned runs = C / 4, width = C / G;
+    source As(A, 0, 0), Bs(B, 0, 0);
+    EACH(q, n / 4) {
+      unsigned pixel = (unsigned)q / runs, c = ((unsigned)q - pixel * runs) * 4, image = pixel / P, k = c / width;
+      const float *of = stats + 2 * (i64)(image * G);
+      float v[4], a[4], b[4];
+      x.four(4 * q, v);
+      As.four((i64)image * C + c, a);
+      Bs.four((i64)image * C + c, b);
+      UNROLL
+      for (int j = 0; j < 4; j++) {
+        unsigned g = width % 4 == 0 ? k : (c + j) / width;
+        v[j] = silu((v[j] - of[2 * g]) * of[2 * g + 1] * a[j] + b[j]);
+      }
+      y.set_four(4 * q, v);
+    }
+    return;
+  }
   EACH(i, n) {
     i64 k = group_index(i, P, C, G), j = i / ((i64)P * C) * C + i % C;
     y.set(i, silu((x[i] - stats[2 * k]) * stats[2 * k + 1] * A[j] + B[j]));
@@ -71,9 +90,9 @@ KERNEL norm_act(const void *px, const float *stats, const float *A, const float 
 }
 REGISTER(norm_act)
 
-// norm_grad is J(x)·v = rstd·(v - mean(v) - xhat·mean(v·xhat)).
-KERNEL norm_grad(const void *px, const void *pv, const float *stats, void *py, int P, int C, int G, unsigned narrow) {
-  source x(px, narrow, 0), v(pv, narrow, 1);
+// norm_grad is J(x)·v = rstd·(v - mean(v) - xhat·mean(v·xhat)), and addend where that is not null.
+KERNEL norm_grad(const void *px, const void *pv, const float *stats, void *py, const void *pa, int P, int C, int G, unsigned narrow) {
+  source x(px, narrow, 0), v(pv, narrow, 1), addend(pa, narrow, 4);
   target y(py, narrow, 3);
   group g = group_with(stats, P, C, G);
   float count = (float)P * g.width, v1 = 0, vx = 0;
@@ -83,7 +102,7 @@ KERNEL norm_grad(const void *px, const void *pv, const float *stats, void *py, i
   }
   v1 = block_sum(v1) / count;
   vx = block_sum(vx) / count;
-  ENTRIES(g, i, c) y.set(i, g.rstd * (v[i] - v1 - (x[i] - g.mean) * g.rstd * vx));
+  ENTRIES(g, i, c) y.set(i, g.rstd * (v[i] - v1 - (x[i] - g.mean) * g.rstd * vx) + (pa ? addend[i] : 0.0f));
 }
 REGISTER(norm_grad)
 
@@ -156,10 +175,12 @@ __device__ __forceinline__ pair channel_sums(const group &g, const float *weight
   return total;
 }
 
-// norm_act_grad: the gradients of norm_act for x, A and B, each where it is not null, given g for the output.
+// norm_act_grad: the gradients of norm_act for x, A and B, each where it is not null, given g for the output. addend, where it
+// is not null, is added to that for x, which may take its place.
 KERNEL __launch_bounds__(256) norm_act_grad(const void *px, const float *A, const float *B, const void *pg, const float *stats,
-                                            void *pdx, float *dA, float *dB, int P, int C, int G, unsigned narrow) {
-  source x(px, narrow, 0), g(pg, narrow, 3);
+                                            void *pdx, float *dA, float *dB, const void *pa, int P, int C, int G,
+                                            unsigned narrow) {
+  source x(px, narrow, 0), g(pg, narrow, 3), addend(pa, narrow, 8);
   target dx(pdx, narrow, 5);
   group o = group_with(stats, P, C, G);
   i64 row = (i64)o.n * C;
@@ -172,7 +193,7 @@ KERNEL __launch_bounds__(256) norm_act_grad(const void *px, const float *A, cons
   float w1 = w.a / count, wx = w.b / count;
   ENTRIES(o, i, c) {
     float xhat = (x[i] - o.mean) * o.rstd, t = g[i] * silu1(xhat * A[row + c] + B[row + c]) * A[row + c];
-    dx.set(i, o.rstd * (t - w1 - xhat * wx));
+    dx.set(i, o.rstd * (t - w1 - xhat * wx) + (pa ? addend[i] : 0.0f));
   }
 }
 REGISTER(norm_act_grad)

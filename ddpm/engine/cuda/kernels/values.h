@@ -59,6 +59,16 @@ struct source {
       memcpy(&a, &pair.w[0], 4), memcpy(&b, &pair.w[1], 4);
     }
   }
+  // four are those from i on, which is a multiple of four.
+  __device__ __forceinline__ void four(i64 i, float (&v)[4]) const {
+    if (narrow) {
+      words<2> pairs = ((const words<2> *)p)[i / 4];
+      for (int j = 0; j < 4; j++) v[j] = widened((bf16)(pairs.w[j / 2] >> j % 2 * 16));
+    } else {
+      words<4> all = ((const words<4> *)p)[i / 4];
+      memcpy(v, &all, 16);
+    }
+  }
 };
 
 // target is one that it writes.
@@ -79,6 +89,16 @@ struct target {
       words<2> pair;
       memcpy(&pair.w[0], &a, 4), memcpy(&pair.w[1], &b, 4);
       ((words<2> *)p)[i / 2] = pair;
+    }
+  }
+  __device__ __forceinline__ void set_four(i64 i, const float (&v)[4]) const {
+    if (narrow) {
+      words<2> pairs = {{bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3])}};
+      ((words<2> *)p)[i / 4] = pairs;
+    } else {
+      words<4> all;
+      memcpy(&all, v, 16);
+      ((words<4> *)p)[i / 4] = all;
     }
   }
 };
