@@ -38,6 +38,11 @@ func doctor(ctx context.Context, t *trial) error {
 	facts := t.table("the machine", "what", "found")
 	facts.add("driver", r.String())
 	facts.add("GPU", d.String())
+	library, err := cuda.InspectCuDNN()
+	if err != nil {
+		library = err.Error()
+	}
+	facts.add("cuDNN", library)
 	for _, c := range [][]string{
 		{"nvidia-smi", "--query-gpu=name,driver_version,clocks.max.sm,power.limit", "--format=csv,noheader"},
 		{"nvcc", "--version"},

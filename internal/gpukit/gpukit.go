@@ -205,6 +205,10 @@ func (o Options) start(ctx context.Context, p phase, keep func(Result) error) Re
 		line = append(line, "--small")
 	}
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
+	if cache, err := os.UserCacheDir(); err != nil || os.MkdirAll(cache, 0o755) != nil {
+		// Phases must find what others have: how convolutions are computed fastest.
+		cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(o.absolute(), "cache"))
+	}
 	// All that it starts ends with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -239,6 +243,14 @@ func (o Options) start(ctx context.Context, p phase, keep func(Result) error) Re
 		x.Verdict, x.Summary = Fail, err.Error()
 	}
 	return x
+}
+
+// absolute is the folder from the root, where that can be found.
+func (o Options) absolute() string {
+	if dir, err := filepath.Abs(o.Dir); err == nil {
+		return dir
+	}
+	return o.Dir
 }
 
 // follow runs cmd and hands on each line of its output.

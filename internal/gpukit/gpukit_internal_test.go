@@ -113,6 +113,19 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// Phases have a cache in common even where the user has none.
+func TestCache(t *testing.T) {
+	for _, tt := range []struct{ home, want string }{{t.TempDir(), "cache "}, {"", "cache /"}} {
+		t.Setenv("HOME", tt.home)
+		t.Setenv("XDG_CACHE_HOME", "")
+		o := Options{Dir: t.TempDir(), Self: []string{"sh", "-c", `echo '{"verdict":"PASS","summary":"cache '$XDG_CACHE_HOME' ends"}'`}, Python: "python3"}
+		x := o.start(context.Background(), phase{Check, "doctor", time.Second, nil}, func(Result) error { return nil })
+		if x.Verdict != Pass || !strings.HasPrefix(x.Summary, tt.want) || tt.home == "" && x.Summary != "cache "+o.Dir+"/cache ends" {
+			t.Errorf("home %q: %s %q, want %q", tt.home, x.Verdict, x.Summary, tt.want)
+		}
+	}
+}
+
 // compute-sanitizer is believed by its summary alone.
 func TestSanitizer(t *testing.T) {
 	for _, tt := range []struct{ name, script, verdict, want string }{

@@ -156,6 +156,28 @@ func TestLibraryFindings(t *testing.T) {
 			t.Errorf("the next device takes engine %d, not the one in the file", chosen.Engine)
 		}
 	}
+	// What another device finds meanwhile is not found again.
+	_, more, z := convolutions()[4].Build()
+	other := compile(t, engine.Spec{Inputs: more, Outputs: []*op.Node{z}, Precision: engine.BFloat16})
+	explain(t, d, other)
+	if all, err = readAllFindings(); err != nil {
+		t.Fatal(err)
+	}
+	for key, of := range all {
+		for job := range of {
+			of[job] = finding{Engine: 10, Seconds: 0.1, Own: 0.2}
+		}
+		changed := &findings{key: key, of: of, fresh: true}
+		if err := changed.save(); err != nil || len(of) != 3 {
+			t.Fatalf("%d findings, error %v", len(of), err)
+		}
+	}
+	explain(t, next.(*device), other)
+	for j, chosen := range next.(*device).library.plans {
+		if chosen.Engine != 10 {
+			t.Errorf("engine %d for %v, not the one in the file", chosen.Engine, j)
+		}
+	}
 	// Where our own kernel is the fastest it is used.
 	for key, of := range all {
 		for job, f := range of {
@@ -221,6 +243,21 @@ func TestLibraryDamagedFindings(t *testing.T) {
 	}
 	if len(*said) != 1 {
 		t.Errorf("it says %q", *said)
+	}
+}
+
+// The memory that a program is told to take has room for what its plans take.
+func TestLibraryWorkspace(t *testing.T) {
+	p := oneConv(t)
+	size := func(workspace int64) int {
+		l, err := lower(p, &state{mem: &memory{}}, func(job) (*cudnn.Plan, error) { return &cudnn.Plan{Workspace: workspace}, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.numbers(l.arrange()).Arena
+	}
+	if none, some := size(0), size(1<<20+1); some < none+1<<20+1 || some > none+1<<20+1024 {
+		t.Errorf("%d bytes without a workspace, %d with one of a megabyte", none, some)
 	}
 }
 
