@@ -63,7 +63,7 @@ var (
 // computed, and in the shared arena, which must give the same bits.
 func TestOpsAgainstRef(t *testing.T) {
 	d := open(t)
-	for _, c := range slices.Concat(optest.Cases(), moreCases()) {
+	for _, c := range slices.Concat(optest.Cases(), moreCases(), narrowCases()) {
 		t.Run(c.Name, func(t *testing.T) {
 			_, in, y := c.Build()
 			p := compile(t, engine.Spec{Inputs: in, Outputs: []*op.Node{y}})

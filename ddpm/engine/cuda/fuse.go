@@ -19,6 +19,7 @@ type task struct {
 	// What is added on the way out of a product: a value a channel, and a value of
 	// the output's size, also of a normalisation's gradient; none if there is none.
 	bias, add int
+	factor    int // of a multiplication: a value a channel; none if both operands are of one size
 }
 
 const none = -1
@@ -26,7 +27,7 @@ const none = -1
 // reads lists the values that t reads.
 func (t *task) reads() []int {
 	r := slices.Clone(t.in)
-	for _, v := range []int{t.bias, t.add} {
+	for _, v := range []int{t.bias, t.add, t.factor} {
 		if v != none {
 			r = append(r, v)
 		}
@@ -37,6 +38,9 @@ func (t *task) reads() []int {
 // String is what Explain prints.
 func (t *task) String() string {
 	s := t.op.String()
+	if t.factor != none {
+		s += " by channel"
+	}
 	if t.bias != none {
 		s += " + bias"
 	}
@@ -60,7 +64,8 @@ type fuser struct {
 
 // fuse returns the tasks of p in order, and the root of each value. Reshapes go
 // away; a bias or another addend of a product, and what is added to a normalisation's
-// gradient, is added as that is written; the gradients of a normalisation for all its
+// gradient, is added as that is written; what is repeated for each channel to be
+// multiplied with is read as it is; the gradients of a normalisation for all its
 // inputs are one task.
 func fuse(p *engine.Program) (tasks []*task, root []int) {
 	f := &fuser{prog: p, root: make([]int, len(p.Values)), maker: make([]*task, len(p.Values)), uses: make([]int, len(p.Values))}
@@ -85,6 +90,8 @@ func fuse(p *engine.Program) (tasks []*task, root []int) {
 		switch k := s.Op.Kind; {
 		case isName(k):
 		case k == op.KindAdd && f.fuseAdd(s):
+		case k == op.KindMul:
+			f.multiply(s)
 		case k >= op.KindGNActDX && k <= op.KindGNActDB:
 			f.group(s, op.KindGNActDX, 3, siblings)
 		case k >= op.KindGNActDXDX && k <= op.KindGNActDXDG:
@@ -102,7 +109,7 @@ func fuse(p *engine.Program) (tasks []*task, root []int) {
 func isName(k op.Kind) bool { return k == op.KindReshape || k == op.KindCopy }
 
 func (f *fuser) append(s engine.Step) *task {
-	t := &task{op: s.Op, out: []int{s.Out}, bias: none, add: none}
+	t := &task{op: s.Op, out: []int{s.Out}, bias: none, add: none, factor: none}
 	for _, v := range s.In {
 		t.in = append(t.in, f.root[v])
 	}
@@ -125,7 +132,7 @@ func (f *fuser) fuseAdd(s engine.Step) bool {
 			continue
 		}
 		switch {
-		case t.bias == none && takesBias(t.op) && f.isBias(t, other):
+		case t.bias == none && t.takesBias() && f.isBias(t, other):
 			t.bias = f.takeBias(other)
 		case t.add == none && f.takesAddend(t.op):
 			t.add = other
@@ -155,8 +162,9 @@ func (f *fuser) precedes(v int, t *task) bool {
 	return m == nil || slices.Index(f.tasks, m) < slices.Index(f.tasks, t)
 }
 
-func takesBias(o *op.Op) bool {
-	return o.Kind == op.KindConv || o.Kind == op.KindMatMul && !o.TransA() && !o.TransB()
+func (t *task) takesBias() bool {
+	o := t.op
+	return o.Kind == op.KindConv || o.Kind == op.KindMatMul && !o.TransA() && !o.TransB() || t.factor != none
 }
 
 // takesAddend tells whether o is computed by the kernel of a convolution or of its
@@ -167,6 +175,17 @@ func (f *fuser) takesAddend(o *op.Op) bool {
 }
 
 func (f *fuser) drop(t *task) { f.tasks[slices.Index(f.tasks, t)] = nil }
+
+// multiply makes s a task. A value that is repeated for each channel is read as it is.
+func (f *fuser) multiply(s engine.Step) {
+	t := f.append(s)
+	for i, v := range t.in {
+		if t.in[0] != t.in[1] && f.isBias(t, v) {
+			t.in, t.factor = []int{t.in[1-i]}, f.takeBias(v)
+			return
+		}
+	}
+}
 
 // isBias tells whether v repeats a value for each channel of the output of t.
 func (f *fuser) isBias(t *task, v int) bool {

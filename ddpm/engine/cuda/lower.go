@@ -15,7 +15,7 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 	op.KindMatMul: lowerMatMul,
 
 	op.KindAdd:      elementwise("add"),
-	op.KindMul:      elementwise("mul"),
+	op.KindMul:      lowerMul,
 	op.KindScale:    elementwise("scale"),
 	op.KindAddConst: elementwise("add_const"),
 	op.KindPow:      elementwise("power"),
@@ -82,6 +82,15 @@ func elementwise(kernel string) func(*lowering, *task) {
 		args := append(l.values(t.in), l.output(t.out[0], t.in...), int64(n), float32(t.op.F))
 		l.emit(each(kernel, n, typed(args...)...))
 	}
+}
+
+func lowerMul(l *lowering, t *task) {
+	if t.factor == none {
+		elementwise("mul")(l, t)
+		return
+	}
+	n := size(t.op.Out)
+	l.emit(each("affine", n, typed(l.value(t.in[0]), l.output(t.out[0], t.in[0]), l.value(t.factor), l.value(t.bias), int64(n), int32(channels(t.op.Out)))...))
 }
 
 func lowerFill(l *lowering, t *task) {

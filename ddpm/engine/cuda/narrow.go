@@ -45,6 +45,8 @@ func (t *task) keeps(p engine.Precision) kept {
 		return kept{in: 1 | 2, out: btou(c.kind != op.KindConvDW && t.add == none)}
 	case product:
 		return kept{}
+	case t.factor != none: // before attention: a product may want it, and would round it
+		return kept{out: 1}
 	case o.Kind == op.KindSum:
 		return kept{in: btou(o.Axes() == op.PerChannel || o.Axes() == op.PerSampleChannel)}
 	}
@@ -77,8 +79,10 @@ func narrowValues(p *engine.Program, tasks []*task, root []int) []bool {
 				wide[v] = true
 			}
 		}
-		if t.bias != none {
-			wide[t.bias] = true
+		for _, v := range []int{t.bias, t.factor} {
+			if v != none {
+				wide[v] = true
+			}
 		}
 		if t.add != none && k.in == 0 {
 			wide[t.add] = true

@@ -42,6 +42,15 @@ func narrowCases() []optest.Case {
 			return op.Add(gradOf(0, norm)(in[:2]), in[2])
 		}, s, s, s)
 	}
+	affine := func(in []*op.Node) *op.Node {
+		y := op.Mul(op.Broadcast(in[1], op.PerChannel, in[0].Shape(), 0), in[0])
+		if len(in) > 2 {
+			y = op.Add(y, op.Broadcast(in[2], op.PerChannel, in[0].Shape(), 0))
+		}
+		return y
+	}
+	add("channels times a factor", op.KindMul, affine, x, tensor.Shape{17})
+	add("channels times a factor and a bias", op.KindMul, affine, x, tensor.Shape{17}, tensor.Shape{17})
 	add("linear", op.KindMatMul, func(in []*op.Node) *op.Node { return op.MatMul(in[0], in[1], false, false) }, tensor.Shape{1, 77, 24}, tensor.Shape{1, 24, 19})
 	add("linear, gradient for x", op.KindMatMul, func(in []*op.Node) *op.Node { return op.MatMul(in[0], in[1], false, true) },
 		tensor.Shape{1, 77, 24}, tensor.Shape{1, 19, 24})
@@ -55,7 +64,7 @@ func narrowCases() []optest.Case {
 // identity, exact for what is rounded, is what the result is made for.
 func TestNarrowAgainstRef(t *testing.T) {
 	d := open(t)
-	left := map[op.Kind]bool{op.KindConv: true, op.KindConvDX: true, op.KindConvDW: true, op.KindMatMul: true, op.KindSum: true}
+	left := map[op.Kind]bool{op.KindConv: true, op.KindConvDX: true, op.KindConvDW: true, op.KindMatMul: true, op.KindSum: true, op.KindMul: true}
 	for k, kept := range keeps {
 		if kept.in != 0 {
 			left[op.Kind(k)] = true
@@ -97,7 +106,7 @@ func TestNarrowAgainstRef(t *testing.T) {
 		}
 		task := tasks[i]
 		kept := task.keeps(p.Precision)
-		if kept.in == 0 && task.add == none {
+		if kept.in == 0 && kept.out == 0 && task.add == none {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {

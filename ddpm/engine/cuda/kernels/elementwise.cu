@@ -46,6 +46,17 @@ KERNEL silu_grad2(const void *a, const void *b, const void *c, void *y, i64 n, f
 }
 REGISTER(silu_grad2)
 
+// affine: y is x [n/C,C] times factor [C], and bias [C] where that is not null.
+KERNEL affine(const void *px, void *py, const float *factor, const float *bias, i64 n, int C, unsigned narrow) {
+  source x(px, narrow, 0);
+  target y(py, narrow, 1);
+  EACH(i, n) {
+    int c = n <= 0x7fffffff ? (int)i % C : (int)(i % C);
+    y.set(i, x[i] * factor[c] + (bias ? bias[c] : 0.0f));
+  }
+}
+REGISTER(affine)
+
 KERNEL fill(float *y, i64 n, float f) {
   EACH(i, n) y[i] = f;
 }
