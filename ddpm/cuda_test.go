@@ -224,6 +224,9 @@ func TestCUDABatches(t *testing.T) {
 	all = append(all, training{name: "everything", cfg: cfg, v: v})
 	cfg.Iterations = 1
 	all = append(all, training{name: "everything scaled", cfg: cfg, v: v, half: true})
+	rounded := small
+	rounded.Precision, rounded.Model.Channels, rounded.Model.HeadChannels = ddpm.BFloat16, 16, 16
+	all = append(all, training{name: "bfloat16", cfg: rounded, v: ddpm.InputPerturbation(0.1)})
 	c, _ := train(t, small, ddpm.ADM(), ddpm.WithDevice(d), ddpm.WithData(tinyImages{}))
 	c.LossScale = 1e39
 	small.Iterations = 8

@@ -195,6 +195,32 @@ func TestLoopDraws(t *testing.T) {
 	}
 }
 
+// Count counts what a loop launches.
+func TestCountOfLoop(t *testing.T) {
+	d := open(t)
+	d.direct, d.profile = true, &Profile{}
+	f := testFeed(nil)
+	f.Parts = 1
+	l, _ := newLoop(t, d, f, nil)
+	it := testIterations(0, 1)
+	it[0].Images = it[0].Images[:testMicro]
+	if _, err := l.Run(t.Context(), it, testGuard); err != nil {
+		t.Fatal(err)
+	}
+	launches := 0
+	for _, k := range d.profile.Times() {
+		launches += k.Launches
+	}
+	n, err := Count(newDrawing(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Weights come with the index, and a constant stays; a further average and a scale take one each.
+	if want := n.Launches - 2 + 2; launches != want {
+		t.Errorf("%d launches, want %d", launches, want)
+	}
+}
+
 // Normal numbers are the processor's, to the bit, far into the tails too.
 func TestNormals(t *testing.T) {
 	d := open(t)

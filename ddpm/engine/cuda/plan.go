@@ -296,8 +296,8 @@ func Count(p *engine.Program) (Numbers, error) {
 	}
 	n := l.numbers(l.arrange())
 	if p.Grads != nil {
-		n.Launches += 3
-		n.Bytes += 4 * float64(p.ParamLen) * (1 + 9) // of adamw: five arrays read, four written
+		n.Launches += len(p.Inputs) + 1 + len(p.Outputs) + 3 // of a loop: draws, that of the index, keeps; squares, judge, adamw
+		n.Bytes += 4 * float64(p.ParamLen) * (1 + 9)         // of adamw: five arrays read, four written
 	}
 	return n, nil
 }

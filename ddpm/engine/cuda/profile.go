@@ -64,8 +64,8 @@ type Convolution struct {
 	Used      bool    // whether the plan is used
 }
 
-// Numbers is what a run of a program takes, by its plan; of one that trains, the norm of
-// its gradient and the update besides.
+// Numbers is what a run of a program takes, by its plan; of one that trains an iteration of a
+// loop, but for the few bytes of what is drawn and kept.
 type Numbers struct {
 	Operations int     // of the program
 	Launches   int     // of kernels
