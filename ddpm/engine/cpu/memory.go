@@ -23,15 +23,18 @@ func newMemory(floats int) (*memory, error) {
 	size := max(1, floats) * 4
 	// The system would hand out more than there is, and end the process when it is used.
 	if free, ok := availableMemory(); ok && size > free {
-		return nil, fmt.Errorf("%.1f GB of memory are needed and %.1f GB are free; lower batch, model.channels or model.size", gb(size), gb(free))
+		return nil, fmt.Errorf("%.1f GB of memory are needed and %.1f GB are free; %s", gb(size), gb(free), takeLess)
 	}
 	b, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
-		return nil, fmt.Errorf("allocate %.1f GB: %w; lower batch, model.channels or model.size", gb(size), err)
+		return nil, fmt.Errorf("allocate %.1f GB: %w; %s", gb(size), err, takeLess)
 	}
 	adviseHugePages(b)
 	return &memory{b, unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), max(1, floats))}, nil
 }
+
+// takeLess is what can be done about it.
+const takeLess = "set micro_batch, or lower batch, model.channels or model.size"
 
 func gb(bytes int) float64 { return float64(bytes) / 1e9 }
 
