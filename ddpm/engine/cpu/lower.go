@@ -63,9 +63,9 @@ var lowerings = [op.NumKinds]func(*lowering, *task){
 		l.emit(kTimeEmbedding, t.op.Out[0], []ref{l.value(t.in[0]), l.output(t.out[0])}, []int{t.op.Out[1]})
 	},
 	op.KindDropout: func(l *lowering, t *task) {
-		n := t.op.Out[0]
-		l.emit(kDropout, n, []ref{l.value(t.in[0]), l.value(t.in[1]), l.output(t.out[0], t.in[0])},
-			[]int{size(t.op.Out) / n, int(t.op.Key[0]), int(t.op.Key[1])}, float32(t.op.F), float32(1/(1-t.op.F)))
+		n, x, y := t.op.Out[0], l.value(t.in[0]), l.output(t.out[0], t.in[0])
+		l.emit(kDropout, n, []ref{x, l.value(t.in[1]), y},
+			[]int{size(t.op.Out) / n, int(t.op.Key[0]), int(t.op.Key[1]), narrowMask(x, y)}, float32(t.op.F), float32(1/(1-t.op.F)))
 	},
 }
 

@@ -50,7 +50,7 @@ func narrowValues(p *engine.Program, tasks []*task, root []int) []bool {
 	for _, t := range tasks {
 		v, makes := t.out[0], false
 		switch t.op.Kind {
-		case op.KindGNAct, op.KindGNActDX, op.KindGNActDA, op.KindGNActDB, op.KindGroupNorm:
+		case op.KindGNAct, op.KindGNActDX, op.KindGNActDA, op.KindGNActDB, op.KindGroupNorm, op.KindDropout:
 			makes = true
 		case op.KindConv, op.KindConvDX:
 			makes = t.inBFloat16(p)
@@ -116,7 +116,7 @@ func (t *task) takesNarrow(p *engine.Program, i int, wide []bool) bool {
 		return t.inBFloat16(p)
 	case op.KindMatMul:
 		return (i == 0 || t.op.TransA()) && t.inBFloat16(p)
-	case op.KindGNAct, op.KindGroupNorm, op.KindPoolSum:
+	case op.KindGNAct, op.KindGroupNorm, op.KindPoolSum, op.KindDropout:
 		return i == 0
 	case op.KindGNActDX, op.KindGNActDA, op.KindGNActDB:
 		return i == 0 || i == 3

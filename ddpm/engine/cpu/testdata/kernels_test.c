@@ -330,7 +330,7 @@ static void bounds(int64_t n, int64_t pixels, int64_t c, int64_t groups) {
     run((struct cpu_step){CPU_broadcast, (int)((v[0] * v[1] + 2) / 3), {to, y}, {v[0], v[1], v[2], v[3], 3}, {0}});
     free(to);
   }
-  run((struct cpu_step){CPU_dropout, (int)n, {x, ctr, y}, {pixels * c, 1, 2}, {0.3f, 1 / 0.7f}});
+  run((struct cpu_step){CPU_dropout, (int)n, {x, ctr, y}, {pixels * c, 1, 2, 0}, {0.3f, 1 / 0.7f}});
   run((struct cpu_step){CPU_time_embedding, (int)n, {a, small}, {2 * (c / 2)}, {0}});
   run((struct cpu_step){CPU_adamw, (int)((size + 99) / 100), {x, g, h, y, y}, {size, 100}, {0.1f, 0.1f, 0.1f, 1, 1, 0, 0.1f}});
   run((struct cpu_step){CPU_sum_squares, (int)((size + 99) / 100), {x, (float *)sums}, {size, 100}, {0}});
