@@ -3,10 +3,15 @@
 package cuda
 
 import (
+	"math"
 	"testing"
+
+	"gorgonia.org/tensor"
 
 	"ddpmlab/ddpm/engine"
 	"ddpmlab/ddpm/engine/op"
+	"ddpmlab/ddpm/engine/optest"
+	"ddpmlab/ddpm/engine/ref"
 )
 
 // vjp is the gradient of y for x, given g for y.
@@ -37,6 +42,40 @@ func TestAttentionMemory(t *testing.T) {
 		}
 		if n.Launches != 6 {
 			t.Errorf("%d launches, want 6: attention, two for its gradient, one along a direction, two of the second order", n.Launches)
+		}
+	}
+}
+
+// Scores far beyond what exp takes give weights near 0 and 1, and a number that is none is passed on to all
+// tokens of its head, since a training looks at the norm of the gradient alone.
+func TestAttentionOfExtremes(t *testing.T) {
+	d := open(t)
+	const tokens, width = 40, 16
+	c := optest.Case{In: []tensor.Shape{{1, tokens, 3 * 2 * width}, {1, tokens, 2 * width}}, Apply: gradOf(0, optest.Attention(2))}
+	_, in, dx := c.Build()
+	y := op.Attention(in[0], 2)
+	for _, precision := range []engine.Precision{engine.Float32, engine.BFloat16} {
+		p := compile(t, engine.Spec{Inputs: in, Outputs: []*op.Node{y, dx}, Precision: precision})
+		vals := c.Values(0.1)
+		for i := range vals[0] {
+			vals[0][i] = nearest(40 * vals[0][i]) // scores of thousands
+		}
+		want, _, err := ref.Run(t.Context(), p, vals, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := run(t, d, p, vals, nil)
+		for i, tol := range []float64{1e-3, 1e-2} {
+			if e := distance(got[i], want[i]); !(e <= tol) {
+				t.Errorf("in precision %d: output %d is %.2g from ref with large scores, want at most %g", precision, i, e, tol)
+			}
+		}
+		vals[0][7*3*2*width+2*width] = math.NaN() // in a key of the first head
+		got, _ = run(t, d, p, vals, nil)
+		for i, v := range got[0] {
+			if first := i%(2*width) < width; first != math.IsNaN(float64(v)) {
+				t.Fatalf("in precision %d: entry %d of attention is %g, with a key that is no number in the first head", precision, i, v)
+			}
 		}
 	}
 }
