@@ -23,9 +23,12 @@ func nearest(x float64) float64 {
 	return float64(math.Float32frombits((b + 0x7fff + b>>16&1) &^ 0xffff))
 }
 
+// ofAttention is how far attention in bfloat16 may be from ref: up to four roundings follow each other.
+const ofAttention = 4.0 / 512
+
 // TestBFloat16AgainstRef runs every product with tensor cores. Convolutions and products of
 // matrices are those of the rounded operands, with the tolerance of sums in float32.
-// Attention rounds what came of rounded numbers as well: up to four times on the way to a gradient, each by up to 2^-9.
+// Attention rounds what came of rounded numbers as well.
 func TestBFloat16AgainstRef(t *testing.T) {
 	d := open(t)
 	left := map[string]bool{}
@@ -47,7 +50,7 @@ func TestBFloat16AgainstRef(t *testing.T) {
 		}
 		t.Run(c.Name, func(t *testing.T) {
 			vals := c.Values(0.1)
-			rounded, tol := vals, 4.0/512
+			rounded, tol := vals, ofAttention
 			if slices.Contains([]op.Kind{op.KindConv, op.KindConvDX, op.KindConvDW, op.KindMatMul}, c.Kind) {
 				rounded, tol = c.Values(0.1), tolerance(c.Kind)
 				for _, x := range rounded {

@@ -34,7 +34,7 @@ func (h heads) emit(kernel string, widest, pairs, mixes int, args ...any) {
 	warps = min(warps, ceilDiv(h.tokens, 16))
 	blocks, chunks := h.images*h.heads*ceilDiv(h.tokens, 16*warps), ceilDiv(h.width, wide)
 	args = append(args, int32(h.tokens), int32(h.heads), int32(h.width), float32(1/math.Sqrt(float64(h.width))))
-	h.l.emit(call{fmt.Sprintf("%s_%d", kernel, wide), [3]int{blocks, chunks, 1}, 32 * warps, args})
+	h.l.emit(call{fmt.Sprintf("%s_%d", kernel, wide), [3]int{blocks, chunks, 1}, 32 * warps, typed(args...)})
 	one := 2 * float64(h.rows()) * float64(h.tokens) * float64(h.width)
 	h.l.steps[len(h.l.steps)-1].flops = one * float64(pairs*chunks+mixes)
 }

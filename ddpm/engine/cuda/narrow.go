@@ -49,6 +49,10 @@ func (t *task) keeps(p engine.Precision) kept {
 		return kept{out: 1}
 	case o.Kind == op.KindSum:
 		return kept{in: btou(o.Axes() == op.PerChannel || o.Axes() == op.PerSampleChannel)}
+	case o.Kind >= op.KindAttention && o.Kind <= op.KindAttentionDX2:
+		if width := o.In[0][2] / 3 / o.Heads(); bfloat16(p, 1, width, width) {
+			return kept{in: 1 | 2 | 4, out: 1}
+		}
 	}
 	k := keeps[t.op.Kind]
 	if t.add != none { // the stream's gradient

@@ -65,6 +65,9 @@ func narrowCases() []optest.Case {
 func TestNarrowAgainstRef(t *testing.T) {
 	d := open(t)
 	left := map[op.Kind]bool{op.KindConv: true, op.KindConvDX: true, op.KindConvDW: true, op.KindMatMul: true, op.KindSum: true, op.KindMul: true}
+	for k := op.KindAttention; k <= op.KindAttentionDX2; k++ {
+		left[k] = true
+	}
 	for k, kept := range keeps {
 		if kept.in != 0 {
 			left[op.Kind(k)] = true
@@ -83,6 +86,9 @@ func TestNarrowAgainstRef(t *testing.T) {
 			rounded = append(rounded, x)
 		}
 		y, tol := c.Apply(rounded), tolerance(c.Kind)
+		if c.Kind >= op.KindAttention && c.Kind <= op.KindAttentionDX2 {
+			tol = ofAttention
+		}
 		n := op.Size(y.Shape())
 		width := fewest
 		for width < n && n%width != 0 {

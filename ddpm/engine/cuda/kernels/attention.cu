@@ -104,11 +104,12 @@ template <int WIDTH> struct tensor_heads {
   }
 };
 
-// rows are those of a head in a tensor, so far apart.
-template <class T> struct rows {
-  T *p;
+// rows are those of a head in a tensor: where the first begins, and how far apart they are.
+template <class Tensor> struct rows {
+  Tensor x;
+  i64 first;
   int apart;
-  __device__ T &operator()(int row, int channel) const { return p[(i64)row * apart + channel]; }
+  __device__ __forceinline__ i64 index(int row, int channel) const { return first + (i64)row * apart + channel; }
 };
 
 // tiles are those in shared memory: of rows of the block's own, and of others.
@@ -131,26 +132,26 @@ struct attending {
 
   // part is Q, K or V (0, 1, 2) of x, which has them side by side, each with its heads side by side; merged is a head of
   // x that has nothing but heads side by side.
-  template <class T> __device__ rows<T> part(T *x, int i) const { return {x + (i64)image * tokens * 3 * all + i * all + channel, 3 * all}; }
-  template <class T> __device__ rows<T> merged(T *x) const { return {x + (i64)image * tokens * all + channel, all}; }
+  template <class T> __device__ rows<T> part(T x, int i) const { return {x, (i64)image * tokens * 3 * all + i * all + channel, 3 * all}; }
+  template <class T> __device__ rows<T> merged(T x) const { return {x, (i64)image * tokens * all + channel, all}; }
   // each is this head's part of x, which has a number for each row.
   template <class T> __device__ T *each(T *x) const { return x + (i64)head * tokens; }
 
   __device__ int row(int e) const { return first + lane_row(e); }
 
   // fill copies n rows from `from` on to shared memory, W channels from c on, and zeros where there are none.
-  template <class H> __device__ __forceinline__ void fill(typename H::number *to, const rows<const float> &x, int from, int n, int c) const {
-    bool fours = in_runs(x.p, x.apart) && width % 4 == 0;
+  template <class H> __device__ __forceinline__ void fill(typename H::number *to, const rows<source> &of, int from, int n, int c) const {
+    bool fours = (of.first | of.apart | width) % 4 == 0;
     for (int i = threadIdx.x; i < n * (H::W / 4); i += blockDim.x) {
       int r = i / (H::W / 4), k = i % (H::W / 4) * 4;
       float v[4] = {};
-      if (from + r < tokens) {
-        const float *p = &x(from + r, c + k);
-        if (fours && c + k < width)
-          load_four(v, p);
-        else if (!fours)
+      if (from + r < tokens && c + k < width) {
+        i64 at = of.index(from + r, c + k);
+        if (fours)
+          of.x.four(at, v);
+        else
           for (int q = 0; q < 4; q++)
-            if (c + k + q < width) v[q] = p[q];
+            if (c + k + q < width) v[q] = of.x[at + q];
       }
       H::store(to + r * H::PITCH + k, v);
     }
@@ -159,7 +160,7 @@ struct attending {
   // stream visits all tokens by tiles: pairs(s) makes N matrices of scores s of the tiles of the block's own rows and of
   // others; then(s, t) has those of tokens from t on, and the others' tiles have the result's channels.
   template <int N, class H, int OWN, int OTHER, int A, int B, class Pairs, class Then>
-  __device__ __forceinline__ void stream(tiles<H, OWN, OTHER> &at, const rows<const float> (&own)[A], const rows<const float> (&other)[B],
+  __device__ __forceinline__ void stream(tiles<H, OWN, OTHER> &at, const rows<source> (&own)[A], const rows<source> (&other)[B],
                                          Pairs pairs, Then then) const {
     int chunks = (width + H::W - 1) / H::W;
     for (int t = 0; t < tokens; t += TILE) {
@@ -178,13 +179,20 @@ struct attending {
   }
 
   // write is a lane's part of the result, times a factor for each of its two rows.
-  template <class H> __device__ __forceinline__ void write(const rows<float> &to, const float (&y)[H::W / 8][4], float upper, float lower) const {
+  template <class H> __device__ __forceinline__ void write(const rows<target> &to, const float (&y)[H::W / 8][4], float upper, float lower) const {
     UNROLL
     for (int o = 0; o < H::W / 8; o++)
       UNROLL
-      for (int e = 0; e < 4; e++) {
+      for (int e = 0; e < 4; e += 2) {
         int c = chunk * H::W + 8 * o + lane_column(e);
-        if (row(e) < tokens && c < width) to(row(e), c) = y[o][e] * (e < 2 ? upper : lower);
+        float factor = e < 2 ? upper : lower;
+        if (row(e) >= tokens || c >= width) continue;
+        if (width % 2 == 0) {
+          to.x.set_two(to.index(row(e), c), y[o][e] * factor, y[o][e + 1] * factor);
+        } else {
+          to.x.set(to.index(row(e), c), y[o][e] * factor);
+          if (c + 1 < width) to.x.set(to.index(row(e), c + 1), y[o][e + 1] * factor);
+        }
       }
   }
 };
@@ -202,9 +210,9 @@ __device__ __forceinline__ float row_most(float v) {
 
 // row_product is the product of a row of x with one of y, the same in the four lanes of a row. That of x is rounded as where
 // it makes scores, lest their errors have a mean.
-template <class H> __device__ __forceinline__ float row_product(const attending &h, const rows<const float> &x, const rows<const float> &y, int row) {
+template <class H> __device__ __forceinline__ float row_product(const attending &h, const rows<source> &x, const rows<source> &y, int row) {
   float sum = 0;
-  for (int c = threadIdx.x % 4; row < h.tokens && c < h.width; c += 4) sum += H::nearest(x(row, c)) * y(row, c);
+  for (int c = threadIdx.x % 4; row < h.tokens && c < h.width; c += 4) sum += H::nearest(x.x[x.index(row, c)]) * y.x[y.index(row, c)];
   return row_sum(sum);
 }
 
@@ -216,7 +224,7 @@ __device__ __forceinline__ float binary(float score, float scale) { return __fmu
 
 // attention: out [N,P,C] of qkv [N,P,3C]. level is for each row the logarithm, to base 2, of the sum of its weights before
 // they were divided by it: exp2(score·log2(e) - level) is a weight.
-template <class H> __device__ __forceinline__ void attention_of(const float *qkv, float *out, float *level, int tokens, int heads, int width, float scale) {
+template <class H> __device__ __forceinline__ void attention_of(source qkv, target out, float *level, int tokens, int heads, int width, float scale) {
   attending h(tokens, heads, width);
   float y[H::W / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {};
   SHARED_TILES(1, 2);
@@ -262,7 +270,7 @@ __device__ __forceinline__ float weight(float score, float scale, float level, b
 // attention_dq: the gradient for Q, of dx [N,P,3C], given g for out. With weights W, B = G·Vᵀ and the rows' products of g
 // with out, which are the sums of W·B: dS = W·(B - sums), dQ = dS·K. The sums are kept for attention_dkv.
 template <class H>
-__device__ __forceinline__ void attention_dq_of(const float *qkv, const float *g, const float *out, const float *level, float *sums, float *dx,
+__device__ __forceinline__ void attention_dq_of(source qkv, source g, source out, const float *level, float *sums, target dx,
                                                 int tokens, int heads, int width, float scale) {
   attending h(tokens, heads, width);
   float dq[H::W / 8][4] = {}, of_row[2], sum[2];
@@ -291,7 +299,7 @@ __device__ __forceinline__ void attention_dq_of(const float *qkv, const float *g
 
 // attention_dkv: those for K and V: dK = dSᵀ·Q, dV = Wᵀ·G.
 template <class H>
-__device__ __forceinline__ void attention_dkv_of(const float *qkv, const float *g, const float *level, const float *sums, float *dx, int tokens,
+__device__ __forceinline__ void attention_dkv_of(source qkv, source g, const float *level, const float *sums, target dx, int tokens,
                                                  int heads, int width, float scale) {
   attending h(tokens, heads, width);
   float dk[H::W / 8][4] = {}, dv[H::W / 8][4] = {};
@@ -321,7 +329,7 @@ __device__ __forceinline__ void attention_dkv_of(const float *qkv, const float *
 // attention_jvp: along, the derivative of out along dir [N,P,3C]. With A that of the scores, it is J·V + W·V', of which
 // J = W·(A - sum(W·A)) is that of the weights, and V' is dir's.
 template <class H>
-__device__ __forceinline__ void attention_jvp_of(const float *qkv, const float *dir, const float *level, float *along, int tokens, int heads,
+__device__ __forceinline__ void attention_jvp_of(source qkv, source dir, const float *level, target along, int tokens, int heads,
                                                  int width, float scale) {
   attending h(tokens, heads, width);
   float y[H::W / 8][4] = {}, of_row[2] = {level_of(h, level, h.row(0)), level_of(h, level, h.row(2))}, sum[2] = {};
@@ -377,8 +385,8 @@ struct second {
 // attention_dx2_q: the gradient for Q of <dir, dx(qkv, g)>: dQ = dS·K + dA·K'. What it knows of the rows is kept in seconds,
 // four numbers each.
 template <class H>
-__device__ __forceinline__ void attention_dx2_q_of(const float *qkv, const float *g, const float *dir, const float *level, float *seconds,
-                                                   float *dx, int tokens, int heads, int width, float scale) {
+__device__ __forceinline__ void attention_dx2_q_of(source qkv, source g, source dir, const float *level, float *seconds,
+                                                   target dx, int tokens, int heads, int width, float scale) {
   attending h(tokens, heads, width);
   float dq[H::W / 8][4] = {};
   second of_row[2] = {};
@@ -425,7 +433,7 @@ __device__ __forceinline__ void attention_dx2_q_of(const float *qkv, const float
 
 // attention_dx2_kv: those for K and V: dK = dSᵀ·Q + dAᵀ·Q', dV = dBᵀ·G.
 template <class H>
-__device__ __forceinline__ void attention_dx2_kv_of(const float *qkv, const float *g, const float *dir, const float *seconds, float *dx, int tokens,
+__device__ __forceinline__ void attention_dx2_kv_of(source qkv, source g, source dir, const float *seconds, target dx, int tokens,
                                                     int heads, int width, float scale) {
   attending h(tokens, heads, width);
   float dk[H::W / 8][4] = {}, dv[H::W / 8][4] = {};
@@ -456,45 +464,46 @@ __device__ __forceinline__ void attention_dx2_kv_of(const float *qkv, const floa
   h.write<H>(h.part(dx, 2), dv, 1, 1);
 }
 
-// Asked for two blocks a multiprocessor, the compiler keeps all in registers.
+// Bit i of narrow tells whether pointer i is of bfloat16 numbers. Asked for two blocks a multiprocessor, the compiler keeps
+// all in registers.
+#define KERNEL_OF(H, name) KERNEL __launch_bounds__(32 * H::WARPS, 2) name
+#define HEADS int tokens, int heads, int width, float scale, unsigned narrow
+#define OPERAND(x, i) source(x, narrow, i)
+#define RESULT(x, i) target(x, narrow, i)
+
 #define ATTENTION(name, H) \
-  KERNEL __launch_bounds__(32 * H::WARPS, 2) name(const float *qkv, float *out, float *level, int tokens, int heads, int width, float scale) { \
-    attention_of<H>(qkv, out, level, tokens, heads, width, scale); \
+  KERNEL_OF(H, name)(const void *qkv, void *out, float *level, HEADS) { \
+    attention_of<H>(OPERAND(qkv, 0), RESULT(out, 1), level, tokens, heads, width, scale); \
   } \
   REGISTER(name)
 
 #define ATTENTION_DQ(name, H) \
-  KERNEL __launch_bounds__(32 * H::WARPS, 2) name(const float *qkv, const float *g, const float *out, const float *level, float *sums, float *dx, \
-                                               int tokens, int heads, int width, float scale) { \
-    attention_dq_of<H>(qkv, g, out, level, sums, dx, tokens, heads, width, scale); \
+  KERNEL_OF(H, name)(const void *qkv, const void *g, const void *out, const float *level, float *sums, void *dx, HEADS) { \
+    attention_dq_of<H>(OPERAND(qkv, 0), OPERAND(g, 1), OPERAND(out, 2), level, sums, RESULT(dx, 5), tokens, heads, width, scale); \
   } \
   REGISTER(name)
 
 #define ATTENTION_DKV(name, H) \
-  KERNEL __launch_bounds__(32 * H::WARPS, 2) name(const float *qkv, const float *g, const float *level, const float *sums, float *dx, int tokens, \
-                                               int heads, int width, float scale) { \
-    attention_dkv_of<H>(qkv, g, level, sums, dx, tokens, heads, width, scale); \
+  KERNEL_OF(H, name)(const void *qkv, const void *g, const float *level, const float *sums, void *dx, HEADS) { \
+    attention_dkv_of<H>(OPERAND(qkv, 0), OPERAND(g, 1), level, sums, RESULT(dx, 4), tokens, heads, width, scale); \
   } \
   REGISTER(name)
 
 #define ATTENTION_JVP(name, H) \
-  KERNEL __launch_bounds__(32 * H::WARPS, 2) name(const float *qkv, const float *dir, const float *level, float *along, int tokens, int heads, \
-                                                  int width, float scale) { \
-    attention_jvp_of<H>(qkv, dir, level, along, tokens, heads, width, scale); \
+  KERNEL_OF(H, name)(const void *qkv, const void *dir, const float *level, void *along, HEADS) { \
+    attention_jvp_of<H>(OPERAND(qkv, 0), OPERAND(dir, 1), level, RESULT(along, 3), tokens, heads, width, scale); \
   } \
   REGISTER(name)
 
 #define ATTENTION_DX2_Q(name, H) \
-  KERNEL __launch_bounds__(32 * H::WARPS, 2) name(const float *qkv, const float *g, const float *dir, const float *level, float *seconds, \
-                                                  float *dx, int tokens, int heads, int width, float scale) { \
-    attention_dx2_q_of<H>(qkv, g, dir, level, seconds, dx, tokens, heads, width, scale); \
+  KERNEL_OF(H, name)(const void *qkv, const void *g, const void *dir, const float *level, float *seconds, void *dx, HEADS) { \
+    attention_dx2_q_of<H>(OPERAND(qkv, 0), OPERAND(g, 1), OPERAND(dir, 2), level, seconds, RESULT(dx, 5), tokens, heads, width, scale); \
   } \
   REGISTER(name)
 
 #define ATTENTION_DX2_KV(name, H) \
-  KERNEL __launch_bounds__(32 * H::WARPS, 2) name(const float *qkv, const float *g, const float *dir, const float *seconds, float *dx, \
-                                                  int tokens, int heads, int width, float scale) { \
-    attention_dx2_kv_of<H>(qkv, g, dir, seconds, dx, tokens, heads, width, scale); \
+  KERNEL_OF(H, name)(const void *qkv, const void *g, const void *dir, const float *seconds, void *dx, HEADS) { \
+    attention_dx2_kv_of<H>(OPERAND(qkv, 0), OPERAND(g, 1), OPERAND(dir, 2), seconds, RESULT(dx, 4), tokens, heads, width, scale); \
   } \
   REGISTER(name)
 

@@ -39,7 +39,7 @@ __device__ __forceinline__ float widened(bf16 v) {
 __device__ __forceinline__ float bf16_nearest(float v) { return widened(bf16_bits(v)); }
 
 // words are loaded and stored at once.
-template <int N> struct alignas(4 * N) words {
+template <int N> struct __attribute__((may_alias, aligned(4 * N))) words {
   unsigned w[N];
 };
 
