@@ -516,7 +516,7 @@ func TestTrainReports(t *testing.T) {
 	if c, err := ddpm.Train(ctx, cfg, ddpm.ADM(), ddpm.WithDevice(newCPU(t, 2)), ddpm.WithData(stripes{})); c != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("Train of a cancelled context = %v, %v", c, err)
 	}
-	if p, _ := rec.Last(); p.State != display.Interrupted || p.Note == "" {
-		t.Errorf("last progress = %+v, want interrupted, with a note", p)
+	if p, _ := rec.Last(); p.State != display.Interrupted || p.Done != 0 || p.Total != 10 || p.Note != "" {
+		t.Errorf("last progress = %+v, want interrupted at 0 of 10, and no more said", p)
 	}
 }
