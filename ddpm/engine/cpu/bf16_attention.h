@@ -105,7 +105,7 @@ INLINE vec most_of(const float *x, int64_t n, int64_t stride) {
 // last key, in the same place, and one divided by the sum of each query's.
 NOINLINE void exponents(const struct bf16_head *w, float *scores, float *factor) {
   const int64_t n = w->h.tokens, even = n / 2 * 2;
-  const float scale = w->h.scale * 1.44269504f;
+  const float scale = w->h.scale * LOG2_E;
   bf16 *to = (bf16 *)scores;
   for (int64_t j = 0; j < WIDE; j += VL) {
     const float *x = scores + j;
@@ -129,7 +129,7 @@ NOINLINE void exponents(const struct bf16_head *w, float *scores, float *factor)
 // as bf16 [key][query], the latter also as [key/2][query][2]. Zeros follow beyond the last key.
 NOINLINE void softmax_and_along(const struct bf16_head *w, float *scores, const float *v, bf16 *softmax, bf16 *along, bf16 *pairs) {
   const int64_t n = w->h.tokens, even = n / 2 * 2, filled = round_up(n, 2), rest = w->np - filled;
-  const float scale = w->h.scale * 1.44269504f;
+  const float scale = w->h.scale * LOG2_E;
   for (int64_t j = 0; j < QUERIES; j += VL) {
     const vec most = most_of(scores + j, n, QUERIES) * scale;
     vec sums[2] = {{0}}, dots[2] = {{0}};

@@ -41,10 +41,13 @@ func narrowValues(p *engine.Program, tasks []*task, root []int) []bool {
 				wide[v] = true
 			}
 		}
-		for _, v := range []int{t.scale, t.bias, t.add} {
-			if v != none && (v != t.add || p.Grads != nil || !t.inBFloat16(p)) {
+		for _, v := range []int{t.scale, t.bias} {
+			if v != none {
 				wide[v] = true
 			}
+		}
+		if t.add != none && (p.Grads != nil || !t.inBFloat16(p)) {
+			wide[t.add] = true
 		}
 	}
 	for _, t := range tasks {

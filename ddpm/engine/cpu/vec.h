@@ -69,13 +69,15 @@ INLINE float most_v(vec v) {
   return s[0];
 }
 
+#define LOG2_E 1.44269504f
+
 // exp_v is e^x to about 1e-7 relative for x in [-87.3, 88.3], the value at the bound beyond, NaN for NaN.
 // x = n·ln2 + f, ln 2 in two parts (Cody and Waite 1980); e^f is 1 + f + f²·P(f), P the minimax polynomial of degree 4
 // for |f| <= ln2/2, to 3e-9.
 INLINE vec exp_v(vec x) {
   const vec magic = splat(12582912.f);  // 1.5 * 2^23
   x = max_v(splat(-87.33f), min_v(splat(88.36f), x));
-  vec r = x * 1.44269504f + magic;  // rounds to an integer
+  vec r = x * LOG2_E + magic;  // rounds to an integer
   ivec power = ((ivec)r << 23) + 0x3f800000;  // 2^n
   r = r - magic;
   vec f = x - r * 0.693359375f + r * 2.12194440e-4f;
@@ -102,7 +104,7 @@ INLINE vec rough_exp2_v(vec x) {
   return p * (vec)power;
 }
 INLINE vec rough_sigmoid_v(vec x) {
-  const vec d = 1.f + rough_exp2_v(x * -1.44269504f);
+  const vec d = 1.f + rough_exp2_v(x * -LOG2_E);
 #if defined(__AVX512F__) && VL == 16
   return (vec)_mm512_rcp14_ps((__m512)d);
 #else

@@ -113,6 +113,20 @@ func TestLibraryAgainstRef(t *testing.T) {
 	}
 }
 
+// rewrite changes all findings, there and in the file.
+func rewrite(t *testing.T, all map[string]map[string]finding, change func(finding) finding) {
+	t.Helper()
+	for key, of := range all {
+		for job, f := range of {
+			of[job] = change(f)
+		}
+		changed := &findings{key: key, of: of, fresh: true}
+		if err := changed.save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Of the double's plans the fastest that is right is chosen, and found in the file by the
 // next device.
 func TestLibraryFindings(t *testing.T) {
@@ -135,14 +149,12 @@ func TestLibraryFindings(t *testing.T) {
 			if f.Engine != 14 || f.Plan != 4 || f.Workspace != 1003 || !(f.Seconds > 0 && f.Own > 0) {
 				t.Errorf("%s: found %+v, want engine 14", job, f)
 			}
-			f.Engine, f.Plan, f.Workspace = 10, 0, 0 // as if that had been faster
-			of[job] = f
-		}
-		changed := &findings{key: key, of: of, fresh: true}
-		if err := changed.save(); err != nil {
-			t.Fatal(err)
 		}
 	}
+	rewrite(t, all, func(f finding) finding { // as if that had been faster
+		f.Engine, f.Plan, f.Workspace = 10, 0, 0
+		return f
+	})
 	next, err := Open(Options{Log: func(line string) { *said = append(*said, line) }})
 	if err != nil {
 		t.Fatal(err)
@@ -163,13 +175,10 @@ func TestLibraryFindings(t *testing.T) {
 	if all, err = readAllFindings(); err != nil {
 		t.Fatal(err)
 	}
-	for key, of := range all {
-		for job := range of {
-			of[job] = finding{Engine: 10, Seconds: 0.1, Own: 0.2}
-		}
-		changed := &findings{key: key, of: of, fresh: true}
-		if err := changed.save(); err != nil || len(of) != 3 {
-			t.Fatalf("%d findings, error %v", len(of), err)
+	rewrite(t, all, func(finding) finding { return finding{Engine: 10, Seconds: 0.1, Own: 0.2} })
+	for _, of := range all {
+		if len(of) != 3 {
+			t.Fatalf("%d findings", len(of))
 		}
 	}
 	explain(t, next.(*device), other)
@@ -179,16 +188,10 @@ func TestLibraryFindings(t *testing.T) {
 		}
 	}
 	// Where our own kernel is the fastest it is used.
-	for key, of := range all {
-		for job, f := range of {
-			f.Own, f.Seconds = 0.1, 0.2
-			of[job] = f
-		}
-		changed := &findings{key: key, of: of, fresh: true}
-		if err := changed.save(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	rewrite(t, all, func(f finding) finding {
+		f.Own, f.Seconds = 0.1, 0.2
+		return f
+	})
 	last, err := Open(Options{Log: func(line string) { *said = append(*said, line) }})
 	if err != nil {
 		t.Fatal(err)
@@ -220,15 +223,7 @@ func TestLibraryDamagedFindings(t *testing.T) {
 	if err != nil || len(all) != 1 || d.library == nil {
 		t.Fatalf("findings %v, error %v", all, err)
 	}
-	for key, of := range all { // of a library that is another one by now
-		for job := range of {
-			of[job] = finding{Plan: 3, Engine: 99}
-		}
-		changed := &findings{key: key, of: of, fresh: true}
-		if err := changed.save(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	rewrite(t, all, func(finding) finding { return finding{Plan: 3, Engine: 99} }) // of a library that is another one by now
 	next, err := Open(Options{Log: func(line string) { *said = append(*said, line) }})
 	if err != nil {
 		t.Fatal(err)

@@ -104,8 +104,8 @@ func drawsOf(levels []float32, step int64, part int, images []int32, scale float
 	return all
 }
 
-// newLoop makes a loop with its images, on weights of about 1.
-func newLoop(t *testing.T, d *device, f engine.Feed, levels []float32) (engine.Loop, engine.State) {
+// loadDrawing loads what newDrawing makes.
+func loadDrawing(t *testing.T, d *device) (engine.Looper, engine.State) {
 	t.Helper()
 	p := newDrawing(t)
 	s, err := d.NewState(p.ParamLen)
@@ -118,7 +118,14 @@ func newLoop(t *testing.T, d *device, f engine.Feed, levels []float32) (engine.L
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	l, err := e.(engine.Looper).Loop(f)
+	return e.(engine.Looper), s
+}
+
+// newLoop makes a loop with its images, on weights of about 1.
+func newLoop(t *testing.T, d *device, f engine.Feed, levels []float32) (engine.Loop, engine.State) {
+	t.Helper()
+	e, s := loadDrawing(t, d)
+	l, err := e.Loop(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -464,26 +471,15 @@ func (c *countdown) Err() error {
 
 // Images that do not fit are refused in one sentence, and so are pixels of no level.
 func TestLoopErrors(t *testing.T) {
-	d := open(t)
-	p := newDrawing(t)
-	s, err := d.NewState(p.ParamLen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	e, err := d.Load(p, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
+	e, _ := loadDrawing(t, open(t))
 	f := testFeed(nil)
 	f.Images = 1 << 30
-	_, err = e.(engine.Looper).Loop(f)
+	_, err := e.Loop(f)
 	if !errors.Is(err, engine.ErrNoRoom) || !strings.HasPrefix(err.Error(), "1073741824 images of the data set take 128.8 GB of GPU memory, more than half of the ") {
 		t.Errorf("error %v for images that do not fit", err)
 	}
 	f = testFeed([]float32{-1, 1})
-	l, err := e.(engine.Looper).Loop(f)
+	l, err := e.Loop(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -492,7 +488,7 @@ func TestLoopErrors(t *testing.T) {
 		t.Errorf("error %v for a pixel that is no level", err)
 	}
 	f.Sources = f.Sources[:3]
-	if _, err := e.(engine.Looper).Loop(f); err == nil || !strings.Contains(err.Error(), "3 sources") {
+	if _, err := e.Loop(f); err == nil || !strings.Contains(err.Error(), "3 sources") {
 		t.Errorf("error %v for sources of some inputs", err)
 	}
 }
